@@ -1,0 +1,86 @@
+# SPDX-License-Identifier: GPL-2.0
+#
+# kvm-lpage: targets for people.  "make help" lists them.  What each does is in
+# scripts/; what the modules are built from is decided there as well.
+#
+# KREL=6.12.x+debNN-amd64 names the kernel to work for; without it the running
+# kernel is meant if it is a supported one, else the newest that apt offers.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DELETE_ON_ERROR:
+
+# Asked once, and handed to every script.
+ifneq ($(filter-out help clean unload status,$(or $(MAKECMDGOALS),all)),)
+ifndef KREL
+KREL := $(shell scripts/prepare tools && scripts/prepare release)
+ifeq ($(KREL),)
+$(error cannot tell which kernel to build for, see above)
+endif
+endif
+export KREL
+endif
+
+stages := $(notdir $(wildcard scripts/check.d/*))
+
+.PHONY: all modules sources tree selftests host run check bench load unload \
+	status dkms dkms-remove sign clean help $(stages:%=check-%)
+
+all: modules ## build the modules for the kernel
+
+modules: tree
+	@scripts/prepare modules
+
+tree: sources
+	@scripts/prepare tree
+
+sources:
+	@scripts/prepare tools
+	@scripts/prepare sources
+
+selftests: sources
+	@scripts/prepare tools host
+	@scripts/prepare selftests
+
+host: modules selftests
+
+run: host ## the main job: stock beside ours on a test host, as table, TSV and SVG
+	@scripts/run
+
+bench: host ## count instructions, stock against ours, into build/results/bench.tsv
+	@scripts/bench
+
+check: host ## all tests; ends with "N passed, N failed, N skipped"
+	@scripts/prepare tools host check
+	@scripts/check
+
+# check-STAGE runs one stage; the stages are the files of scripts/check.d.
+$(stages:%=check-%): check-%: host
+	@scripts/prepare tools host check
+	@scripts/check $*
+
+load: modules ## swap our modules in for stock's on this machine
+	@scripts/kvm-modules load build/$(KREL)/modules
+
+unload: ## back to the stock modules
+	@scripts/kvm-modules unload
+
+status: ## which modules are loaded, their parameters and counters
+	@scripts/kvm-modules status
+
+sign: modules ## sign the modules with this machine's MOK key
+	@scripts/sign
+
+dkms: ## install with DKMS, to be rebuilt at kernel upgrades
+	@scripts/dkms install
+
+dkms-remove: ## remove from DKMS; the stock modules come back
+	@scripts/dkms remove
+
+clean: ## remove build/, downloads included
+	rm -rf build
+
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' Makefile | sort | \
+		awk -F'\t' '{ printf "  make %-14s %s\n", $$1, $$2 }'
+	@echo "  make check-STAGE    one stage of check: $(stages)"
