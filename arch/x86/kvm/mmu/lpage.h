@@ -17,11 +17,11 @@
 enum kvm_lpage_skip {
 	/* The host mapping or lpage_info does not allow a page of this size. */
 	KVM_LPAGE_SKIP_LEVEL,
-	/* No child is present, so nothing vouches for the host mapping. */
+	/* No child is present to vouch for the host mapping; the table is dropped. */
 	KVM_LPAGE_SKIP_EMPTY,
 	/* Held small by the NX huge page mitigation, because it executes. */
 	KVM_LPAGE_SKIP_NX,
-	/* The children differ in more than their PFN, or are tables in use. */
+	/* The children differ in more than their PFN, or some are tables. */
 	KVM_LPAGE_SKIP_MIXED,
 
 	KVM_LPAGE_NR_SKIPS,

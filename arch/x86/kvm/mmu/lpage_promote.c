@@ -46,28 +46,28 @@ static bool __read_mostly lpage_promote = true;
 module_param(lpage_promote, bool, 0644);
 
 /*
- * The bounds on one hold of mmu_lock: huge SPTEs written (which is also how many
+ * The bounds on one hold of mmu_lock: page tables replaced (which is also how many
  * share a TLB flush), page tables looked at, and SPTEs stepped over.
  */
-#define LPAGE_BATCH_PROMOTIONS	64
-#define LPAGE_BATCH_TABLES	(2 * LPAGE_BATCH_PROMOTIONS)
-#define LPAGE_BATCH_STEPS	(32 * LPAGE_BATCH_PROMOTIONS)
+#define LPAGE_BATCH_REPLACED	64
+#define LPAGE_BATCH_TABLES	(2 * LPAGE_BATCH_REPLACED)
+#define LPAGE_BATCH_STEPS	(32 * LPAGE_BATCH_REPLACED)
 
 /* One hold of mmu_lock. */
 struct lpage_batch {
 	struct kvm *kvm;
 	const struct kvm_memory_slot *slot;
 	struct kvm_mmu_page *freed;	/* the rest hang off its link */
-	gfn_t flush_start;		/* [start, end) of what was promoted */
+	gfn_t flush_start;		/* [start, end) of what was replaced */
 	gfn_t flush_end;
-	int nr_promotions;
+	int nr_replaced;
 	int nr_tables;
 	int nr_steps;
 };
 
 static bool lpage_batch_is_full(const struct lpage_batch *batch)
 {
-	return batch->nr_promotions >= LPAGE_BATCH_PROMOTIONS ||
+	return batch->nr_replaced >= LPAGE_BATCH_REPLACED ||
 	       batch->nr_tables >= LPAGE_BATCH_TABLES ||
 	       batch->nr_steps >= LPAGE_BATCH_STEPS;
 }
@@ -113,7 +113,7 @@ static void lpage_batch_add_freed(struct lpage_batch *batch,
  */
 static void lpage_batch_finish(struct lpage_batch *batch)
 {
-	if (!batch->nr_promotions)
+	if (!batch->nr_replaced)
 		return;
 
 	kvm_flush_remote_tlbs_range(batch->kvm, batch->flush_start,
@@ -121,50 +121,6 @@ static void lpage_batch_finish(struct lpage_batch *batch)
 	++batch->kvm->stat.lpage_promote_flushes;
 
 	call_rcu_hurry(&batch->freed->rcu_head, lpage_free_tables_rcu);
-}
-
-/*
- * A large page may have come and gone in pieces, which leaves tables without a
- * single present SPTE below it.  They need not stop the promotion.
- */
-static bool lpage_table_is_empty(const struct kvm_mmu_page *sp)
-{
-	int i;
-
-	for (i = 0; i < SPTE_ENT_PER_PAGE; i++) {
-		if (is_shadow_present_pte(READ_ONCE(sp->spt[i])))
-			return false;
-	}
-	return true;
-}
-
-static bool lpage_child_tables_are_empty(const struct kvm_mmu_page *sp)
-{
-	int i;
-
-	for (i = 0; i < SPTE_ENT_PER_PAGE; i++) {
-		u64 spte = READ_ONCE(sp->spt[i]);
-
-		if (is_shadow_present_pte(spte) &&
-		    !is_last_spte(spte, sp->role.level) &&
-		    !lpage_table_is_empty(spte_to_child_sp(spte)))
-			return false;
-	}
-	return true;
-}
-
-static void lpage_free_child_tables(struct lpage_batch *batch,
-				    const struct kvm_mmu_page *sp)
-{
-	int i;
-
-	for (i = 0; i < SPTE_ENT_PER_PAGE; i++) {
-		u64 spte = READ_ONCE(sp->spt[i]);
-
-		if (is_shadow_present_pte(spte) &&
-		    !is_last_spte(spte, sp->role.level))
-			lpage_batch_add_freed(batch, spte_to_child_sp(spte));
-	}
 }
 
 static_assert(ARRAY_SIZE(((struct kvm_vm_stat *)0)->lpage_promote_skip) ==
@@ -178,7 +134,22 @@ static void lpage_count_skip(struct kvm *kvm, struct tdp_iter *iter,
 					 reason);
 }
 
-/* Replace the non-leaf SPTE at @iter, whose table @sp is in @scan. */
+/* Replace the non-leaf SPTE at @iter and take over its table @sp. */
+static void lpage_replace_table(struct lpage_batch *batch, struct tdp_iter *iter,
+				struct kvm_mmu_page *sp, u64 new_spte)
+{
+	/* A non-leaf SPTE has no volatile bits that KVM cares about. */
+	__kvm_tdp_mmu_write_spte(iter->sptep, new_spte);
+	trace_kvm_tdp_mmu_spte_changed(iter->as_id, iter->gfn, iter->level,
+				       iter->old_spte, new_spte);
+
+	lpage_batch_add_freed(batch, sp);
+
+	if (!batch->nr_replaced++)
+		batch->flush_start = iter->gfn;
+	batch->flush_end = iter->gfn + KVM_PAGES_PER_HPAGE(iter->level);
+}
+
 static void lpage_promote_spte(struct lpage_batch *batch, struct tdp_iter *iter,
 			       struct kvm_mmu_page *sp,
 			       const struct kvm_lpage_scan *scan)
@@ -186,21 +157,10 @@ static void lpage_promote_spte(struct lpage_batch *batch, struct tdp_iter *iter,
 	struct kvm *kvm = batch->kvm;
 	u64 spte = kvm_lpage_make_spte(kvm, scan, iter->level);
 
-	/* A non-leaf SPTE has no volatile bits that KVM cares about. */
-	__kvm_tdp_mmu_write_spte(iter->sptep, spte);
-	trace_kvm_tdp_mmu_spte_changed(iter->as_id, iter->gfn, iter->level,
-				       iter->old_spte, spte);
+	lpage_replace_table(batch, iter, sp, spte);
 
 	kvm_update_page_stats(kvm, iter->level, 1);
 	kvm_update_page_stats(kvm, iter->level - 1, -scan->nr_leaves);
-
-	if (scan->nr_tables)
-		lpage_free_child_tables(batch, sp);
-	lpage_batch_add_freed(batch, sp);
-
-	if (!batch->nr_promotions++)
-		batch->flush_start = iter->gfn;
-	batch->flush_end = iter->gfn + KVM_PAGES_PER_HPAGE(iter->level);
 
 	if (iter->level == PG_LEVEL_2M)
 		++kvm->stat.lpage_promoted_2m;
@@ -227,12 +187,17 @@ static void lpage_try_promote_spte(struct lpage_batch *batch,
 
 	kvm_lpage_scan_table(sp->spt, sp->role.level, &scan);
 
-	if (!scan.nr_leaves && !scan.nr_tables)
+	/*
+	 * An empty table is of no use to anyone, and in the way of a larger page
+	 * above it.  The next fault finds the level by itself.
+	 */
+	if (!scan.nr_leaves && !scan.nr_tables) {
+		lpage_replace_table(batch, iter, sp, SHADOW_NONPRESENT_VALUE);
 		return lpage_count_skip(kvm, iter, KVM_LPAGE_SKIP_EMPTY);
+	}
 
-	if (!scan.nr_leaves ||
-	    !kvm_lpage_scan_is_uniform(kvm, &scan, iter->level) ||
-	    (scan.nr_tables && !lpage_child_tables_are_empty(sp)))
+	if (scan.nr_tables ||
+	    !kvm_lpage_scan_is_uniform(kvm, &scan, iter->level))
 		return lpage_count_skip(kvm, iter, KVM_LPAGE_SKIP_MIXED);
 
 	lpage_promote_spte(batch, iter, sp, &scan);
