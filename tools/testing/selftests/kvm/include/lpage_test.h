@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * What the large page selftests share: KVM's binary statistics by name, and
+ * the memory that the host spends on secondary page tables.
+ */
+#ifndef SELFTEST_KVM_LPAGE_TEST_H
+#define SELFTEST_KVM_LPAGE_TEST_H
+
+#include <stdbool.h>
+#include <linux/types.h>
+
+#include "kvm_util.h"
+
+/* The value of a statistic.  A name that KVM does not have fails the test. */
+u64 lpage_vm_stat(struct kvm_vm *vm, const char *name);
+u64 lpage_vcpu_stat(struct kvm_vcpu *vcpu, const char *name);
+
+bool lpage_vm_has_stat(struct kvm_vm *vm, const char *name);
+
+/* SecPageTables of /proc/meminfo, exact at the time of the call. */
+u64 lpage_sec_page_tables_kb(void);
+
+/*
+ * Wait until SecPageTables is @kb or less.  Freed page-table pages go through
+ * RCU, so they return a little later.  The test fails if that takes @ms.
+ */
+void lpage_wait_sec_page_tables(u64 kb, int ms);
+
+#endif /* SELFTEST_KVM_LPAGE_TEST_H */

@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "lpage_test.h"
+
+/*
+ * Read one statistic of the VM or vCPU that @stats_fd stands for, and close
+ * @stats_fd.  Looking the name up anew each time keeps this independent of how
+ * the selftest library of the day caches descriptors.
+ */
+static bool read_stat(int stats_fd, const char *name, u64 *value)
+{
+	struct kvm_stats_header header;
+	struct kvm_stats_desc *descs, *desc;
+	bool found = false;
+	u32 i;
+
+	read_stats_header(stats_fd, &header);
+	descs = read_stats_descriptors(stats_fd, &header);
+
+	for (i = 0; i < header.num_desc && !found; i++) {
+		desc = get_stats_descriptor(descs, i, &header);
+		if (strcmp(desc->name, name))
+			continue;
+
+		read_stat_data(stats_fd, &header, desc, value, 1);
+		found = true;
+	}
+
+	free(descs);
+	close(stats_fd);
+	return found;
+}
+
+u64 lpage_vm_stat(struct kvm_vm *vm, const char *name)
+{
+	u64 value;
+
+	TEST_ASSERT(read_stat(vm_get_stats_fd(vm), name, &value),
+		    "No VM statistic '%s'", name);
+	return value;
+}
+
+u64 lpage_vcpu_stat(struct kvm_vcpu *vcpu, const char *name)
+{
+	u64 value;
+
+	TEST_ASSERT(read_stat(vcpu_get_stats_fd(vcpu), name, &value),
+		    "No vCPU statistic '%s'", name);
+	return value;
+}
+
+bool lpage_vm_has_stat(struct kvm_vm *vm, const char *name)
+{
+	u64 value;
+
+	return read_stat(vm_get_stats_fd(vm), name, &value);
+}
+
+/*
+ * CPUs keep small differences to themselves and fold them in every second;
+ * a write to stat_refresh folds them in now.
+ */
+static void refresh_vmstat(void)
+{
+	int fd = open("/proc/sys/vm/stat_refresh", O_WRONLY);
+
+	TEST_ASSERT(fd >= 0, "Cannot open /proc/sys/vm/stat_refresh: run as root");
+	TEST_ASSERT(write(fd, "1", 1) == 1, "Cannot refresh vmstat");
+	close(fd);
+}
+
+u64 lpage_sec_page_tables_kb(void)
+{
+	unsigned long long kb = 0;
+	bool found = false;
+	char line[128];
+	FILE *file;
+
+	refresh_vmstat();
+
+	file = fopen("/proc/meminfo", "r");
+	TEST_ASSERT(file, "Cannot open /proc/meminfo");
+	while (!found && fgets(line, sizeof(line), file))
+		found = sscanf(line, "SecPageTables: %llu kB", &kb) == 1;
+	fclose(file);
+
+	TEST_ASSERT(found, "/proc/meminfo has no SecPageTables");
+	return kb;
+}
+
+static s64 now_ms(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return ts.tv_sec * 1000LL + ts.tv_nsec / 1000000;
+}
+
+void lpage_wait_sec_page_tables(u64 kb, int ms)
+{
+	s64 deadline = now_ms() + ms;
+	u64 now_kb;
+
+	while ((now_kb = lpage_sec_page_tables_kb()) > kb) {
+		TEST_ASSERT(now_ms() < deadline,
+			    "SecPageTables is still %lu kB after %d ms, want %lu kB",
+			    now_kb, ms, kb);
+		usleep(1000);
+	}
+}

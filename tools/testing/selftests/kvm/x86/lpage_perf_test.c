@@ -1,0 +1,361 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * What a round of dirty logging costs, phase by phase: populate, enable, dirty,
+ * get and clear the log, disable, touch again.
+ *
+ * Everything, the vCPUs included, runs on the main thread, so nothing else
+ * competes for the CPU.  On an emulated host that counts instructions, a TSC
+ * tick is one executed instruction and the figures repeat.
+ *
+ * Works on any KVM: only statistics that every kvm.ko has are read.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <linux/bitmap.h>
+#include <linux/sizes.h>
+
+#include "kvm_util.h"
+#include "lpage_test.h"
+#include "processor.h"
+#include "test_util.h"
+#include "ucall_common.h"
+
+#define TEST_SLOT	1
+#define TEST_ADDR	SZ_4G
+
+/*
+ * The page-table pages that KVM lets go of are freed a few grace periods later.
+ * The CPU spins for that long after disabling, to see what it costs.
+ */
+#define SETTLE_MS	100
+
+/*
+ * The clock is looked at after so many TSC ticks.  An iteration of the spin
+ * loop that took longer than the gap was interrupted.
+ */
+#define SPIN_TICKS	(5 * 1000 * 1000ul)
+#define SPIN_LOOPS	64
+#define SPIN_GAP	1000
+
+struct params {
+	enum vm_mem_backing_src_type src;
+	uint64_t size;
+	uint32_t nr_vcpus;
+	int iterations;
+	int rounds;
+	bool initially_set;
+};
+
+struct counters {
+	uint64_t faults;
+	uint64_t flushes;
+	uint64_t pages_4k;
+	uint64_t pages_2m;
+	uint64_t pages_1g;
+	uint64_t table_kb;
+};
+
+struct phase {
+	struct timespec start;
+	uint64_t tsc;
+};
+
+static struct params p = {
+	.src = VM_MEM_SRC_ANONYMOUS_HUGETLB_2MB,
+	.size = SZ_256M,
+	.nr_vcpus = 1,
+	.iterations = 1,
+	.rounds = 1,
+};
+
+static struct kvm_vm *vm;
+static struct kvm_vcpu *vcpus[KVM_MAX_VCPUS];
+
+/* The counters before the guest touched its memory, and at the last phase. */
+static struct counters base, last;
+static int round_nr;
+
+static uint64_t pattern(uint64_t page, uint64_t pass)
+{
+	return (page + 1) * 0x9e3779b97f4a7c15ul + pass;
+}
+
+/*
+ * Each pass writes every page, and must find there what the pass before wrote.
+ * Pass 0 does not look: reading fresh memory maps the zero page.
+ */
+static void guest_code(uint64_t first_page, uint64_t nr_pages)
+{
+	uint64_t pass, page;
+
+	for (pass = 0; ; pass++) {
+		GUEST_SYNC(pass);
+
+		for (page = first_page; page < first_page + nr_pages; page++) {
+			uint64_t *mem = (uint64_t *)(TEST_ADDR + page * PAGE_SIZE);
+
+			if (pass)
+				GUEST_ASSERT_EQ(*mem, pattern(page, pass - 1));
+			WRITE_ONCE(*mem, pattern(page, pass));
+		}
+	}
+}
+
+/* Run each vCPU up to its next GUEST_SYNC(). */
+static void run_vcpus(void)
+{
+	struct ucall uc;
+	uint32_t i;
+
+	for (i = 0; i < p.nr_vcpus; i++) {
+		vcpu_run(vcpus[i]);
+
+		switch (get_ucall(vcpus[i], &uc)) {
+		case UCALL_SYNC:
+			break;
+		case UCALL_ABORT:
+			REPORT_GUEST_ASSERT(uc);
+			break;
+		default:
+			TEST_FAIL("Unexpected exit of vCPU %u", i);
+		}
+	}
+}
+
+static struct counters read_counters(void)
+{
+	struct counters c = {
+		/* Counts every flush asked for, also while no vCPU runs. */
+		.flushes = lpage_vm_stat(vm, "remote_tlb_flush_requests"),
+		.pages_4k = lpage_vm_stat(vm, "pages_4k"),
+		.pages_2m = lpage_vm_stat(vm, "pages_2m"),
+		.pages_1g = lpage_vm_stat(vm, "pages_1g"),
+		.table_kb = lpage_sec_page_tables_kb(),
+	};
+	uint32_t i;
+
+	for (i = 0; i < p.nr_vcpus; i++)
+		c.faults += lpage_vcpu_stat(vcpus[i], "pf_taken");
+
+	return c;
+}
+
+static struct phase phase_begin(void)
+{
+	struct phase phase;
+
+	clock_gettime(CLOCK_MONOTONIC, &phase.start);
+	phase.tsc = rdtsc();
+	return phase;
+}
+
+static void print_row(const char *name, int64_t ns, int64_t ticks)
+{
+	struct counters now = read_counters();
+
+	printf("%d\t%s\t%ld\t%ld\t%lu\t%lu\t%ld\t%ld\t%ld\t%ld\n",
+	       round_nr, name, ns, ticks, now.faults - last.faults,
+	       now.flushes - last.flushes, now.pages_4k - base.pages_4k,
+	       now.pages_2m - base.pages_2m, now.pages_1g - base.pages_1g,
+	       now.table_kb - base.table_kb);
+	last = now;
+}
+
+static void phase_end(const char *name, struct phase *phase)
+{
+	uint64_t ticks = rdtsc() - phase->tsc;
+	int64_t ns = timespec_to_ns(timespec_elapsed(phase->start));
+
+	print_row(name, ns, ticks);
+}
+
+/* Spin, and return how many TSC ticks were spent elsewhere meanwhile. */
+static uint64_t ticks_stolen(void)
+{
+	uint64_t begin, prev, now, stolen = 0;
+	struct timespec start;
+	int i;
+
+	clock_gettime(CLOCK_MONOTONIC, &start);
+	do {
+		begin = rdtsc();
+		prev = begin;
+		do {
+			for (i = 0; i < SPIN_LOOPS; i++)
+				barrier();
+
+			now = rdtsc();
+			if (now - prev > SPIN_GAP)
+				stolen += now - prev;
+			prev = now;
+		} while (now - begin < SPIN_TICKS);
+	} while (timespec_to_ns(timespec_elapsed(start)) < SETTLE_MS * 1000000l);
+
+	return stolen;
+}
+
+static void vm_setup(void)
+{
+	uint64_t nr_pages = p.size / PAGE_SIZE, per_vcpu = nr_pages / p.nr_vcpus;
+	struct kvm_pre_fault_memory own = {};
+	uint32_t i;
+
+	vm = __vm_create_with_vcpus(VM_SHAPE_DEFAULT, p.nr_vcpus, nr_pages,
+				    guest_code, vcpus);
+
+	vm_enable_cap(vm, KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2,
+		      KVM_DIRTY_LOG_MANUAL_PROTECT_ENABLE |
+		      (p.initially_set ? KVM_DIRTY_LOG_INITIALLY_SET : 0));
+
+	vm_userspace_mem_region_add(vm, p.src, TEST_ADDR, TEST_SLOT, nr_pages, 0);
+
+	/* Large pages in the guest, so that few of its page tables are walked. */
+	virt_map_level(vm, TEST_ADDR, TEST_ADDR, p.size, PG_LEVEL_2M);
+
+	for (i = 0; i < p.nr_vcpus; i++)
+		vcpu_args_set(vcpus[i], 2, i * per_vcpu, per_vcpu);
+
+	/* Map code, stack and page tables, which are not to be counted. */
+	run_vcpus();
+	own.size = memslot2region(vm, 0)->region.memory_size;
+	vcpu_ioctl(vcpus[0], KVM_PRE_FAULT_MEMORY, &own);
+
+	base = read_counters();
+	last = base;
+}
+
+static void dirty_log_round(unsigned long *bitmap)
+{
+	uint64_t idle, ticks, word, nr_pages = p.size / PAGE_SIZE;
+	struct phase phase;
+	char name[32];
+	int i;
+
+	/*
+	 * What the timer and the housekeeping of an idle host take anyway.
+	 * This and the settling below have the reading of the counters in
+	 * common, so that this cancels out.
+	 */
+	idle = rdtsc();
+	read_counters();
+	idle = rdtsc() - idle + ticks_stolen();
+
+	phase = phase_begin();
+	vm_mem_region_set_flags(vm, TEST_SLOT, KVM_MEM_LOG_DIRTY_PAGES);
+	phase_end("enable", &phase);
+
+	for (i = 1; i <= p.iterations; i++) {
+		phase = phase_begin();
+		run_vcpus();
+		snprintf(name, sizeof(name), "dirty_%d", i);
+		phase_end(name, &phase);
+
+		phase = phase_begin();
+		kvm_vm_get_dirty_log(vm, TEST_SLOT, bitmap);
+		snprintf(name, sizeof(name), "get_%d", i);
+		phase_end(name, &phase);
+		for (word = 0; word < nr_pages / BITS_PER_LONG; word++)
+			TEST_ASSERT_EQ(bitmap[word], ~0ul);
+
+		phase = phase_begin();
+		kvm_vm_clear_dirty_log(vm, TEST_SLOT, bitmap, 0, nr_pages);
+		snprintf(name, sizeof(name), "clear_%d", i);
+		phase_end(name, &phase);
+	}
+
+	phase = phase_begin();
+	vm_mem_region_set_flags(vm, TEST_SLOT, 0);
+	ticks = rdtsc();
+	phase_end("disable", &phase);
+	ticks = rdtsc() - ticks + ticks_stolen();
+
+	/* The frees have no wall time of their own, they ran beside the loop. */
+	print_row("settle", 0, ticks - idle);
+
+	phase = phase_begin();
+	run_vcpus();
+	phase_end("touch_again", &phase);
+}
+
+static void check_memory(uint64_t pass)
+{
+	uint64_t *mem = addr_gpa2hva(vm, TEST_ADDR);
+	uint64_t page;
+
+	for (page = 0; page < p.size / PAGE_SIZE; page++)
+		TEST_ASSERT_EQ(mem[page * PAGE_SIZE / sizeof(*mem)],
+			       pattern(page, pass));
+}
+
+static void help(const char *name)
+{
+	printf("usage: %s [-b bytes] [-i iterations] [-I] [-r rounds] [-s mem type] [-v vcpus]\n\n"
+	       " -b: guest memory, a multiple of 2M for each vCPU (default: 256M)\n"
+	       " -i: dirty, get and clear passes in a round (default: 1)\n"
+	       " -I: start with all pages dirty (KVM_DIRTY_LOG_INITIALLY_SET)\n"
+	       " -r: rounds of enabling and disabling (default: 1)\n"
+	       " -v: number of vCPUs; they run one after the other (default: 1)\n",
+	       name);
+	backing_src_help("-s");
+}
+
+int main(int argc, char *argv[])
+{
+	unsigned long *bitmap;
+	struct phase phase;
+	int opt;
+
+	while ((opt = getopt(argc, argv, "b:hi:Ir:s:v:")) != -1) {
+		switch (opt) {
+		case 'b':
+			p.size = parse_size(optarg);
+			break;
+		case 'i':
+			p.iterations = atoi_non_negative("Number of iterations", optarg);
+			break;
+		case 'I':
+			p.initially_set = true;
+			break;
+		case 'r':
+			p.rounds = atoi_positive("Number of rounds", optarg);
+			break;
+		case 's':
+			p.src = parse_backing_src_type(optarg);
+			break;
+		case 'v':
+			p.nr_vcpus = atoi_positive("Number of vCPUs", optarg);
+			break;
+		default:
+			help(argv[0]);
+			exit(opt == 'h' ? 0 : 1);
+		}
+	}
+
+	TEST_REQUIRE(kvm_has_cap(KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2));
+	TEST_REQUIRE(kvm_has_cap(KVM_CAP_PRE_FAULT_MEMORY));
+	TEST_ASSERT(p.nr_vcpus <= KVM_MAX_VCPUS, "At most %d vCPUs", KVM_MAX_VCPUS);
+	TEST_ASSERT(p.size && !(p.size % (p.nr_vcpus * SZ_2M)),
+		    "-b must be a multiple of 2M for each vCPU");
+
+	vm_setup();
+	bitmap = bitmap_zalloc(p.size / PAGE_SIZE);
+
+	printf("round\tphase\tns\ttsc\tfaults\tflushes\tpages_4k\tpages_2m\tpages_1g\ttable_kb\n");
+
+	phase = phase_begin();
+	run_vcpus();
+	phase_end("populate", &phase);
+
+	for (round_nr = 1; round_nr <= p.rounds; round_nr++)
+		dirty_log_round(bitmap);
+
+	check_memory(p.rounds * (p.iterations + 1));
+
+	free(bitmap);
+	kvm_vm_free(vm);
+	return 0;
+}
