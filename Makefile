@@ -10,14 +10,19 @@ SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DELETE_ON_ERROR:
 
+# What the goals need of Debian's packages is installed at once, or said at once.
+goals := $(or $(MAKECMDGOALS),all)
+groups := $(if $(filter run bench host selftests check check-%,$(goals)),host) \
+	  $(if $(filter check check-%,$(goals)),check)
+
 # Asked once, and handed to every script.
-ifneq ($(filter-out help clean unload status,$(or $(MAKECMDGOALS),all)),)
-ifndef KREL
-KREL := $(shell scripts/prepare tools && scripts/prepare release)
-ifeq ($(KREL),)
-$(error cannot tell which kernel to build for, see above)
+ifneq ($(filter-out help clean unload status,$(goals)),)
+tools := $(shell scripts/prepare tools $(groups) && echo ready)
+KREL ?= $(if $(tools),$(shell scripts/prepare release))
+ifeq ($(and $(tools),$(KREL)),)
+$(error stopped, see above)
 endif
-endif
+KREL := $(KREL)
 export KREL
 endif
 
@@ -35,11 +40,9 @@ tree: sources
 	@scripts/prepare tree
 
 sources:
-	@scripts/prepare tools
 	@scripts/prepare sources
 
 selftests: sources
-	@scripts/prepare tools host
 	@scripts/prepare selftests
 
 host: modules selftests
@@ -51,12 +54,10 @@ bench: host ## count instructions, stock against ours, into build/results/bench.
 	@scripts/bench
 
 check: host ## all tests; ends with "N passed, N failed, N skipped"
-	@scripts/prepare tools host check
 	@scripts/check
 
 # check-STAGE runs one stage; the stages are the files of scripts/check.d.
 $(stages:%=check-%): check-%: host
-	@scripts/prepare tools host check
 	@scripts/check $*
 
 load: modules ## swap our modules in for stock's on this machine
