@@ -2,7 +2,8 @@
 /*
  * What Linux 6.12 lacks of the KVM API that our files are written against.
  * Included ahead of each of them by the compiler's command line, never by name.
- * Each shim says which upstream commit or release made it unnecessary.
+ * Each shim says what mainline, as of 7.3, has in its place; a change is named by
+ * its title where that is known for sure.
  */
 #ifndef __KVM_LPAGE_COMPAT_H
 #define __KVM_LPAGE_COMPAT_H
@@ -19,9 +20,8 @@
 #include "mmu/tdp_iter.h"
 
 /*
- * 6.14, "KVM: x86/tdp_mmu: Propagate building mirror page tables" and its
- * neighbours: roots that stand for page tables which a TDX module owns.  6.12
- * has neither them nor the types by which roots are selected.
+ * Mainline, with TDX: roots that mirror page tables which the TDX module owns, and
+ * an enum of the types of roots to select.  6.12 selects by a bool, valid or all.
  */
 #define KVM_VALID_ROOTS true
 
@@ -30,21 +30,21 @@ static inline bool is_mirror_sp(const struct kvm_mmu_page *sp)
 	return false;
 }
 
-/* 6.14, as above: the walk learnt the VM, for the width of the root's GFNs. */
+/* Mainline, with TDX: the walk takes the VM, for the width of the root's GFNs. */
 #undef for_each_tdp_pte_min_level
 #define for_each_tdp_pte_min_level(iter, kvm, root, min_level, start, end)	\
 	for ((void)(kvm), tdp_iter_start(&(iter), root, min_level, start);	\
 	     (iter).valid && (iter).gfn < (end);				\
 	     tdp_iter_next(&(iter)))
 
-/* 6.18: takes the fault, if any, in place of the largest level to consider. */
+/* Mainline takes the fault, if any, in place of the largest level to consider. */
 #define kvm_mmu_max_mapping_level(kvm, fault, slot, gfn) \
 	((void)(fault), kvm_mmu_max_mapping_level(kvm, slot, gfn, PG_LEVEL_NUM))
 
-/* 6.18: guest_memfd came to serve VMs without private memory too. */
+/* Mainline, where guest_memfd serves VMs without private memory too. */
 #define kvm_slot_has_gmem(slot) kvm_slot_can_be_private(slot)
 
-/* 7.x: execute permission apart for supervisor and user mode. */
+/* Mainline keeps execute permission apart for supervisor and user mode. */
 #define shadow_xs_mask shadow_x_mask
 #define shadow_xu_mask 0ull
 
