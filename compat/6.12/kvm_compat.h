@@ -41,6 +41,27 @@ static inline bool is_mirror_sp(const struct kvm_mmu_page *sp)
 #define kvm_mmu_max_mapping_level(kvm, fault, slot, gfn) \
 	((void)(fault), kvm_mmu_max_mapping_level(kvm, slot, gfn, PG_LEVEL_NUM))
 
+/* Mainline knows a VM without page-modification logging on hosts that have it (TDX). */
+#define kvm_cpu_dirty_log_size(kvm) ((void)(kvm), kvm_cpu_dirty_log_size())
+#define kvm_mmu_page_ad_need_write_protect(kvm, sp) \
+	((void)(kvm), kvm_mmu_page_ad_need_write_protect(sp))
+
+/* Mainline has a variable in place of the function. */
+#define kvm_ad_enabled kvm_ad_enabled()
+
+/* Mainline's name, next to make_huge_spte(). */
+#define make_small_spte make_huge_page_split_spte
+
+/*
+ * Mainline marks a folio dirty when it maps it for writing.  6.12 does when the SPTE
+ * stops to tell that the page is dirty.
+ */
+static inline void kvm_lpage_writeback_dirty(u64 old_spte, u64 new_spte)
+{
+	if (is_dirty_spte(old_spte) && !is_dirty_spte(new_spte))
+		kvm_set_pfn_dirty(spte_to_pfn(old_spte));
+}
+
 /* Mainline, where guest_memfd serves VMs without private memory too. */
 #define kvm_slot_has_gmem(slot) kvm_slot_can_be_private(slot)
 

@@ -2,15 +2,31 @@
 /*
  * Promotion in place: one huge SPTE back over a page table that is not needed.
  *
- * Why mmu_lock is taken for write.  A promoted page table is thrown away, and
- * whoever may still store into it must be kept out, or a child that it installs
- * is lost together with its statistics, and a child table is leaked.  Those who
- * hold mmu_lock for read (vCPU faults, above all) can only be kept out one SPTE
- * at a time, by an atomic exchange of each of the 512.  A write lock does it for
- * all of them at once, and then the table needs only to be read.  The price is
- * that vCPU faults wait, so that the lock is held for a fixed batch and no more.
+ * A promoted page table is thrown away.  Whoever may still store into it must do
+ * no harm by that, or be kept out: a child that is installed too late is lost
+ * together with its statistics, and a child table is leaked.
  *
- * What still runs meanwhile:
+ * The usual table has 512 4K SPTEs, all MMU-writable.  It is promoted with mmu_lock
+ * held for read, which takes no more than reading it:
+ *
+ * - Whoever replaces its parent, as a vCPU does that faults on the huge page, does
+ *   so by an atomic exchange, as is done here.  One of them is first; the others
+ *   find another SPTE than that which they looked at.  RCU keeps the table from
+ *   being freed and used anew meanwhile.
+ *
+ * - Whoever changes an SPTE of a full 4K table, and holds mmu_lock for read, maps the
+ *   same page again, with more or less access.  See kvm_lpage_scan_is_settled()
+ *   for why the huge SPTE is right nevertheless.
+ *
+ * - What zaps SPTEs with mmu_lock held for read, but for the above, does so in
+ *   roots that are invalid, or holds slots_lock, or (mainline's NX recovery)
+ *   replaces parents as well.
+ *
+ * Other tables are promoted with mmu_lock held for write.  To exchange each SPTE
+ * for one that nobody overwrites would do as well, at 512 locked instructions.
+ * vCPU faults wait for a writer, so that a hold is a fixed batch and no more.
+ *
+ * What runs in either case:
  *
  * - fast_page_fault() may set W in an old 4K SPTE, and CPUs may set A and D
  *   there until the TLB flush.  See kvm_lpage_make_spte() for why W and D need
@@ -49,14 +65,16 @@ module_param(lpage_promote, bool, 0644);
  * The bounds on one hold of mmu_lock: page tables replaced (which is also how many
  * share a TLB flush), page tables looked at, and SPTEs stepped over.
  */
-#define LPAGE_BATCH_REPLACED	64
-#define LPAGE_BATCH_TABLES	(2 * LPAGE_BATCH_REPLACED)
-#define LPAGE_BATCH_STEPS	(32 * LPAGE_BATCH_REPLACED)
+#define LPAGE_PROMOTE_BATCH_REPLACED	64
+#define LPAGE_PROMOTE_BATCH_TABLES	(2 * LPAGE_PROMOTE_BATCH_REPLACED)
+#define LPAGE_PROMOTE_BATCH_STEPS	(32 * LPAGE_PROMOTE_BATCH_REPLACED)
 
 /* One hold of mmu_lock. */
 struct lpage_batch {
 	struct kvm *kvm;
 	const struct kvm_memory_slot *slot;
+	bool shared;			/* mmu_lock is held for read */
+	bool unsettled;			/* mmu_lock must be held for write to go on */
 	struct kvm_mmu_page *freed;	/* the rest hang off its link */
 	gfn_t flush_start;		/* [start, end) of what was replaced */
 	gfn_t flush_end;
@@ -65,29 +83,26 @@ struct lpage_batch {
 	int nr_steps;
 };
 
+/* Who waits for a writer waits for its TLB flush, which comes sooner that way. */
 static bool lpage_batch_is_full(const struct lpage_batch *batch)
 {
-	return batch->nr_replaced >= LPAGE_BATCH_REPLACED ||
-	       batch->nr_tables >= LPAGE_BATCH_TABLES ||
-	       batch->nr_steps >= LPAGE_BATCH_STEPS;
-}
+	if (!batch->shared && rwlock_is_contended(&batch->kvm->mmu_lock))
+		return true;
 
-static void lpage_free_table(struct kvm_mmu_page *sp)
-{
-	free_page((unsigned long)sp->spt);
-	kmem_cache_free(mmu_page_header_cache, sp);
+	return batch->nr_replaced >= LPAGE_PROMOTE_BATCH_REPLACED ||
+	       batch->nr_tables >= LPAGE_PROMOTE_BATCH_TABLES ||
+	       batch->nr_steps >= LPAGE_PROMOTE_BATCH_STEPS;
 }
 
 static void lpage_free_tables_rcu(struct rcu_head *head)
 {
 	struct kvm_mmu_page *first = container_of(head, struct kvm_mmu_page,
 						  rcu_head);
-	struct kvm_mmu_page *sp, *next;
+	LIST_HEAD(tables);
 
-	list_for_each_entry_safe(sp, next, &first->link, link)
-		lpage_free_table(sp);
-
-	lpage_free_table(first);
+	/* The others hang off the first; now all of them do off the head. */
+	list_add(&tables, &first->link);
+	kvm_lpage_free_tables(&tables);
 }
 
 /* Take over a page table that nothing links to any more. */
@@ -118,7 +133,7 @@ static void lpage_batch_finish(struct lpage_batch *batch)
 
 	kvm_flush_remote_tlbs_range(batch->kvm, batch->flush_start,
 				    batch->flush_end - batch->flush_start);
-	++batch->kvm->stat.lpage_promote_flushes;
+	atomic64_inc(&batch->kvm->stat.lpage_promote_flushes);
 
 	call_rcu_hurry(&batch->freed->rcu_head, lpage_free_tables_rcu);
 }
@@ -129,17 +144,27 @@ static_assert(ARRAY_SIZE(((struct kvm_vm_stat *)0)->lpage_promote_skip) ==
 static void lpage_count_skip(struct kvm *kvm, struct tdp_iter *iter,
 			     enum kvm_lpage_skip reason)
 {
-	++kvm->stat.lpage_promote_skip[reason];
+	atomic64_inc(&kvm->stat.lpage_promote_skip[reason]);
 	trace_kvm_mmu_lpage_promote_skip(iter->as_id, iter->gfn, iter->level,
 					 reason);
 }
 
-/* Replace the non-leaf SPTE at @iter and take over its table @sp. */
-static void lpage_replace_table(struct lpage_batch *batch, struct tdp_iter *iter,
+/*
+ * Replace the non-leaf SPTE at @iter and take over its table @sp.  Returns false
+ * if someone else, a vCPU that faults on the huge page, was faster.  It cannot be
+ * that the CPU has set A, which every non-leaf SPTE has from the start.
+ */
+static bool lpage_replace_table(struct lpage_batch *batch, struct tdp_iter *iter,
 				struct kvm_mmu_page *sp, u64 new_spte)
 {
+	u64 old_spte = iter->old_spte;
+
 	/* A non-leaf SPTE has no volatile bits that KVM cares about. */
-	__kvm_tdp_mmu_write_spte(iter->sptep, new_spte);
+	if (!batch->shared)
+		__kvm_tdp_mmu_write_spte(iter->sptep, new_spte);
+	else if (!try_cmpxchg64(rcu_dereference(iter->sptep), &old_spte, new_spte))
+		return false;
+
 	trace_kvm_tdp_mmu_spte_changed(iter->as_id, iter->gfn, iter->level,
 				       iter->old_spte, new_spte);
 
@@ -148,6 +173,8 @@ static void lpage_replace_table(struct lpage_batch *batch, struct tdp_iter *iter
 	if (!batch->nr_replaced++)
 		batch->flush_start = iter->gfn;
 	batch->flush_end = iter->gfn + KVM_PAGES_PER_HPAGE(iter->level);
+
+	return true;
 }
 
 static void lpage_promote_spte(struct lpage_batch *batch, struct tdp_iter *iter,
@@ -157,15 +184,14 @@ static void lpage_promote_spte(struct lpage_batch *batch, struct tdp_iter *iter,
 	struct kvm *kvm = batch->kvm;
 	u64 spte = kvm_lpage_make_spte(kvm, scan, iter->level);
 
-	lpage_replace_table(batch, iter, sp, spte);
+	if (!lpage_replace_table(batch, iter, sp, spte))
+		return;
 
 	kvm_update_page_stats(kvm, iter->level, 1);
 	kvm_update_page_stats(kvm, iter->level - 1, -scan->nr_leaves);
 
-	if (iter->level == PG_LEVEL_2M)
-		++kvm->stat.lpage_promoted_2m;
-	else
-		++kvm->stat.lpage_promoted_1g;
+	atomic64_inc(iter->level == PG_LEVEL_2M ? &kvm->stat.lpage_promoted_2m :
+						  &kvm->stat.lpage_promoted_1g);
 	trace_kvm_mmu_lpage_promote(iter->as_id, iter->gfn, iter->level, spte,
 				    scan->nr_leaves);
 }
@@ -179,13 +205,23 @@ static void lpage_try_promote_spte(struct lpage_batch *batch,
 
 	batch->nr_tables++;
 
-	if (sp->nx_huge_page_disallowed)
-		return lpage_count_skip(kvm, iter, KVM_LPAGE_SKIP_NX);
+	/* If the NX recovery lets go of it meanwhile, it may be huge or not. */
+	if (READ_ONCE(sp->nx_huge_page_disallowed)) {
+		lpage_count_skip(kvm, iter, KVM_LPAGE_SKIP_NX);
+		return;
+	}
 
-	if (kvm_mmu_max_mapping_level(kvm, NULL, batch->slot, iter->gfn) < iter->level)
-		return lpage_count_skip(kvm, iter, KVM_LPAGE_SKIP_LEVEL);
+	if (kvm_mmu_max_mapping_level(kvm, NULL, batch->slot, iter->gfn) < iter->level) {
+		lpage_count_skip(kvm, iter, KVM_LPAGE_SKIP_LEVEL);
+		return;
+	}
 
 	kvm_lpage_scan_table(sp->spt, sp->role.level, &scan);
+
+	if (batch->shared && !kvm_lpage_scan_is_settled(&scan, sp->role.level)) {
+		batch->unsettled = true;
+		return;
+	}
 
 	/*
 	 * An empty table is of no use to anyone, and in the way of a larger page
@@ -193,84 +229,143 @@ static void lpage_try_promote_spte(struct lpage_batch *batch,
 	 */
 	if (!scan.nr_leaves && !scan.nr_tables) {
 		lpage_replace_table(batch, iter, sp, SHADOW_NONPRESENT_VALUE);
-		return lpage_count_skip(kvm, iter, KVM_LPAGE_SKIP_EMPTY);
+		lpage_count_skip(kvm, iter, KVM_LPAGE_SKIP_EMPTY);
+		return;
 	}
 
-	if (scan.nr_tables ||
-	    !kvm_lpage_scan_is_uniform(kvm, &scan, iter->level))
-		return lpage_count_skip(kvm, iter, KVM_LPAGE_SKIP_MIXED);
+	if (scan.nr_tables || !kvm_lpage_scan_is_uniform(kvm, &scan, iter->level)) {
+		lpage_count_skip(kvm, iter, KVM_LPAGE_SKIP_MIXED);
+		return;
+	}
 
 	lpage_promote_spte(batch, iter, sp, &scan);
 }
 
 /*
- * Promote to @level within [start, end), GFNs aligned to @level, until a batch
- * is full.  Returns the GFN to go on from.
+ * Promote to @level within [start, end), GFNs aligned to @level, until the batch
+ * is full or mmu_lock must be held for write.  Returns the GFN to go on from.
  */
-static gfn_t lpage_promote_batch(struct kvm *kvm, struct kvm_mmu_page *root,
-				 const struct kvm_memory_slot *slot, int level,
-				 gfn_t start, gfn_t end)
+static gfn_t lpage_promote_batch(struct lpage_batch *batch, struct kvm_mmu_page *root,
+				 int level, gfn_t start, gfn_t end)
 {
-	struct lpage_batch batch = { .kvm = kvm, .slot = slot };
 	struct tdp_iter iter;
-
-	lockdep_assert_held_write(&kvm->mmu_lock);
 
 	rcu_read_lock();
 
-	for_each_tdp_pte_min_level(iter, kvm, root, level, start, end) {
-		batch.nr_steps++;
+	for_each_tdp_pte_min_level(iter, batch->kvm, root, level, start, end) {
+		batch->nr_steps++;
 
 		if (iter.level == level && is_shadow_present_pte(iter.old_spte) &&
 		    !is_last_spte(iter.old_spte, level))
-			lpage_try_promote_spte(&batch, &iter);
+			lpage_try_promote_spte(batch, &iter);
 
-		if (iter.level == level && lpage_batch_is_full(&batch)) {
+		if (batch->unsettled) {
+			end = iter.gfn;
+			break;
+		}
+
+		if (iter.level == level && lpage_batch_is_full(batch)) {
 			end = iter.gfn + KVM_PAGES_PER_HPAGE(level);
 			break;
 		}
 	}
 
-	lpage_batch_finish(&batch);
+	lpage_batch_finish(batch);
 
 	rcu_read_unlock();
 
 	return end;
 }
 
-/*
- * Promote to @level in one root.  Called and returns with mmu_lock held for
- * write, but gives it up after each batch.  Returns -EINTR when the task is
- * being killed, in which case there is no point in going on.
- */
-static int lpage_promote_root(struct kvm *kvm, struct kvm_mmu_page *root,
-			      const struct kvm_memory_slot *slot, int level)
+/* One batch, with mmu_lock held for read or for write. */
+static gfn_t lpage_promote_hold(struct lpage_batch *batch, struct kvm_mmu_page *root,
+				int level, gfn_t start, gfn_t end)
 {
-	gfn_t end = gfn_round_for_level(slot->base_gfn + slot->npages, level);
-	gfn_t gfn = gfn_round_for_level(slot->base_gfn +
-					KVM_PAGES_PER_HPAGE(level) - 1, level);
+	struct kvm *kvm = batch->kvm;
+	gfn_t next;
 
-	/* An invalid root is on its way out, its SPTEs are of no more use. */
-	while (gfn < end && !root->role.invalid) {
-		gfn = lpage_promote_batch(kvm, root, slot, level, gfn, end);
-
-		write_unlock(&kvm->mmu_lock);
-		cond_resched();
+	if (batch->shared) {
+		read_lock(&kvm->mmu_lock);
+		next = lpage_promote_batch(batch, root, level, start, end);
+		read_unlock(&kvm->mmu_lock);
+	} else {
 		write_lock(&kvm->mmu_lock);
-
-		if (fatal_signal_pending(current))
-			return -EINTR;
+		next = lpage_promote_batch(batch, root, level, start, end);
+		write_unlock(&kvm->mmu_lock);
 	}
 
-	return 0;
+	return next;
+}
+
+/*
+ * Promote to @level within [start, end) of one root.  There is no point in going
+ * on for a task that is being killed: what is not promoted maps the same memory
+ * and is merely small.  Returns the number of page tables replaced.
+ */
+static u64 lpage_promote_root(struct kvm_lpage_job *job, struct kvm_mmu_page *root,
+			      int level, gfn_t start, gfn_t end)
+{
+	gfn_t gfn = gfn_round_for_level(start + KVM_PAGES_PER_HPAGE(level) - 1, level);
+	bool shared = level == PG_LEVEL_2M;
+	u64 nr_replaced = 0;
+
+	end = gfn_round_for_level(end, level);
+
+	while (gfn < end && !READ_ONCE(job->killed)) {
+		struct lpage_batch batch = {
+			.kvm = job->kvm,
+			.slot = job->slot,
+			.shared = shared,
+		};
+
+		gfn = lpage_promote_hold(&batch, root, level, gfn, end);
+		nr_replaced += batch.nr_replaced;
+		shared = level == PG_LEVEL_2M && !batch.unsettled;
+
+		if (fatal_signal_pending(current))
+			WRITE_ONCE(job->killed, true);
+		cond_resched();
+	}
+
+	return nr_replaced;
+}
+
+/* Returns the number of page tables replaced. */
+static u64 lpage_promote_range(struct kvm_lpage_job *job, int level,
+			       gfn_t start, gfn_t end)
+{
+	struct kvm *kvm = job->kvm;
+	struct kvm_mmu_page *root;
+	u64 nr_replaced = 0;
+
+	read_lock(&kvm->mmu_lock);
+
+	kvm_lpage_for_each_root(kvm, root, job->slot->as_id) {
+		read_unlock(&kvm->mmu_lock);
+		nr_replaced += lpage_promote_root(job, root, level, start, end);
+		read_lock(&kvm->mmu_lock);
+	}
+
+	read_unlock(&kvm->mmu_lock);
+
+	return nr_replaced;
+}
+
+static void lpage_promote_chunk(struct kvm_lpage_worker *worker, gfn_t start, gfn_t end)
+{
+	worker->nr_pages = lpage_promote_range(worker->job, PG_LEVEL_2M, start, end) *
+			   KVM_PAGES_PER_HPAGE(PG_LEVEL_2M);
 }
 
 bool kvm_tdp_mmu_promote_slot(struct kvm *kvm, const struct kvm_memory_slot *slot)
 {
-	struct kvm_mmu_page *root;
-	int level, r = 0;
-
-	lockdep_assert_held(&kvm->slots_lock);
+	struct kvm_lpage_job job = {
+		.kvm = kvm,
+		.slot = slot,
+		.start = slot->base_gfn,
+		.end = slot->base_gfn + slot->npages,
+		.fn = lpage_promote_chunk,
+	};
 
 	if (!READ_ONCE(lpage_promote))
 		return false;
@@ -284,28 +379,13 @@ bool kvm_tdp_mmu_promote_slot(struct kvm *kvm, const struct kvm_memory_slot *slo
 			 kvm_slot_has_gmem(slot)))
 		return false;
 
-	write_lock(&kvm->mmu_lock);
-
-	for (root = tdp_mmu_next_root(kvm, NULL, KVM_VALID_ROOTS); root;
-	     root = tdp_mmu_next_root(kvm, root, KVM_VALID_ROOTS)) {
-		/* What is done to a mirror root must be forwarded to its owner. */
-		if (kvm_mmu_page_as_id(root) != slot->as_id || is_mirror_sp(root))
-			continue;
-
-		/*
-		 * Bottom-up, so that the work for one SPTE is bounded by its 512
-		 * children even where 1G of 4K pages is to be put back.
-		 */
-		for (level = PG_LEVEL_2M; !r && level <= KVM_MAX_HUGEPAGE_LEVEL; level++)
-			r = lpage_promote_root(kvm, root, slot, level);
-
-		if (r) {
-			kvm_tdp_mmu_put_root(kvm, root);
-			break;
-		}
-	}
-
-	write_unlock(&kvm->mmu_lock);
+	/*
+	 * Bottom-up, so that the work for one SPTE is bounded by its 512 children
+	 * even where 1G of 4K pages is to be put back.  There is one SPTE in 512
+	 * to do at 1G, which is not worth a thread.
+	 */
+	kvm_lpage_run(&job);
+	lpage_promote_range(&job, PG_LEVEL_1G, job.start, job.end);
 
 	return true;
 }

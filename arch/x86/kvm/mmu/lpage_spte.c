@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * SPTE values for promotion: from the children of a page table to the one huge
- * SPTE that replaces them.  Nothing here takes a lock or writes an SPTE.
+ * SPTE values: from a huge SPTE to the children that replace it, and from the
+ * children of a page table to the one huge SPTE that replaces them.  Nothing here
+ * takes a lock, or writes an SPTE that is in use.
  */
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
@@ -12,7 +13,8 @@
 
 /*
  * One instruction for each SPTE is what makes promotion cheap.  The result says
- * of each bit whether all of the SPTEs have it, presence included.
+ * of each bit whether all of the SPTEs have it, presence included.  Others may
+ * change SPTEs meanwhile in ways that do not matter, see kvm_lpage_scan_table().
  */
 static u64 and_table(const u64 *spt)
 {
@@ -20,8 +22,8 @@ static u64 and_table(const u64 *spt)
 	int i;
 
 #pragma GCC unroll 16
-	for (i = 0; i < SPTE_ENT_PER_PAGE; i++)
-		all &= spt[i];
+	for (i = 0; i < SPTE_ENT_PER_PAGE; i++) /* racy as said above */
+		all &= data_race(spt[i]);
 
 	return all;
 }
@@ -32,8 +34,8 @@ static u64 or_table(const u64 *spt)
 	int i;
 
 #pragma GCC unroll 16
-	for (i = 0; i < SPTE_ENT_PER_PAGE; i++)
-		any |= spt[i];
+	for (i = 0; i < SPTE_ENT_PER_PAGE; i++) /* racy as said above */
+		any |= data_race(spt[i]);
 
 	return any;
 }
@@ -115,6 +117,12 @@ bool kvm_lpage_scan_is_uniform(struct kvm *kvm, const struct kvm_lpage_scan *sca
 	return !((scan->any ^ scan->all) & ~aggregated);
 }
 
+bool kvm_lpage_scan_is_settled(const struct kvm_lpage_scan *scan, int level)
+{
+	return level == PG_LEVEL_4K && scan->nr_leaves == SPTE_ENT_PER_PAGE &&
+	       !scan->nr_tracked && is_mmu_writable_spte(scan->all);
+}
+
 u64 kvm_lpage_make_spte(struct kvm *kvm, const struct kvm_lpage_scan *scan,
 			int level)
 {
@@ -127,4 +135,21 @@ u64 kvm_lpage_make_spte(struct kvm *kvm, const struct kvm_lpage_scan *scan,
 		spte = mark_spte_for_access_track(spte);
 
 	return spte;
+}
+
+/*
+ * The children of one huge SPTE differ by their PFN only, so that the first one
+ * is the template of all.  It has no bits where the PFNs differ, as the huge
+ * page is aligned to its size, so that counting up does what setting bits would.
+ */
+void kvm_lpage_fill_table(struct kvm *kvm, u64 *spt, u64 huge_spte,
+			  union kvm_mmu_page_role role, u64 clear)
+{
+	u64 spte = make_small_spte(kvm, huge_spte, role, 0) & ~clear;
+	u64 size = KVM_HPAGE_SIZE(role.level);
+	int i;
+
+#pragma GCC unroll 16
+	for (i = 0; i < SPTE_ENT_PER_PAGE; i++, spte += size)
+		spt[i] = spte;
 }
