@@ -17,6 +17,9 @@ u64 lpage_vcpu_stat(struct kvm_vcpu *vcpu, const char *name);
 
 bool lpage_vm_has_stat(struct kvm_vm *vm, const char *name);
 
+/* Monotonic. */
+s64 lpage_now_ms(void);
+
 /* SecPageTables of /proc/meminfo, exact at the time of the call. */
 u64 lpage_sec_page_tables_kb(void);
 

@@ -94,7 +94,7 @@ u64 lpage_sec_page_tables_kb(void)
 	return kb;
 }
 
-static s64 now_ms(void)
+s64 lpage_now_ms(void)
 {
 	struct timespec ts;
 
@@ -104,11 +104,11 @@ static s64 now_ms(void)
 
 void lpage_wait_sec_page_tables(u64 kb, int ms)
 {
-	s64 deadline = now_ms() + ms;
+	s64 deadline = lpage_now_ms() + ms;
 	u64 now_kb;
 
 	while ((now_kb = lpage_sec_page_tables_kb()) > kb) {
-		TEST_ASSERT(now_ms() < deadline,
+		TEST_ASSERT(lpage_now_ms() < deadline,
 			    "SecPageTables is still %lu kB after %d ms, want %lu kB",
 			    now_kb, ms, kb);
 		usleep(1000);

@@ -20,26 +20,13 @@
 
 #include "kvm_util.h"
 #include "lpage_test.h"
+#include "lpage_ticks.h"
 #include "processor.h"
 #include "test_util.h"
 #include "ucall_common.h"
 
 #define TEST_SLOT	1
 #define TEST_ADDR	SZ_4G
-
-/*
- * The page-table pages that KVM lets go of are freed a few grace periods later.
- * The CPU spins for that long after disabling, to see what it costs.
- */
-#define SETTLE_MS	100
-
-/*
- * The clock is looked at after so many TSC ticks.  An iteration of the spin
- * loop that took longer than the gap was interrupted.
- */
-#define SPIN_TICKS	(5 * 1000 * 1000ul)
-#define SPIN_LOOPS	64
-#define SPIN_GAP	1000
 
 struct params {
 	enum vm_mem_backing_src_type src;
@@ -173,31 +160,6 @@ static void phase_end(const char *name, struct phase *phase)
 	print_row(name, ns, ticks);
 }
 
-/* Spin, and return how many TSC ticks were spent elsewhere meanwhile. */
-static uint64_t ticks_stolen(void)
-{
-	uint64_t begin, prev, now, stolen = 0;
-	struct timespec start;
-	int i;
-
-	clock_gettime(CLOCK_MONOTONIC, &start);
-	do {
-		begin = rdtsc();
-		prev = begin;
-		do {
-			for (i = 0; i < SPIN_LOOPS; i++)
-				barrier();
-
-			now = rdtsc();
-			if (now - prev > SPIN_GAP)
-				stolen += now - prev;
-			prev = now;
-		} while (now - begin < SPIN_TICKS);
-	} while (timespec_to_ns(timespec_elapsed(start)) < SETTLE_MS * 1000000l);
-
-	return stolen;
-}
-
 static void vm_setup(void)
 {
 	uint64_t nr_pages = p.size / PAGE_SIZE, per_vcpu = nr_pages / p.nr_vcpus;
@@ -242,7 +204,7 @@ static void dirty_log_round(unsigned long *bitmap)
 	 */
 	idle = rdtsc();
 	read_counters();
-	idle = rdtsc() - idle + ticks_stolen();
+	idle = rdtsc() - idle + lpage_ticks_stolen();
 
 	phase = phase_begin();
 	vm_mem_region_set_flags(vm, TEST_SLOT, KVM_MEM_LOG_DIRTY_PAGES);
@@ -271,7 +233,7 @@ static void dirty_log_round(unsigned long *bitmap)
 	vm_mem_region_set_flags(vm, TEST_SLOT, 0);
 	ticks = rdtsc();
 	phase_end("disable", &phase);
-	ticks = rdtsc() - ticks + ticks_stolen();
+	ticks = rdtsc() - ticks + lpage_ticks_stolen();
 
 	/* The frees have no wall time of their own, they ran beside the loop. */
 	print_row("settle", 0, ticks - idle);

@@ -7,12 +7,8 @@
  * find unchanged.  Subtests run in children, one by one, so that a failing one
  * does not take the others along.
  */
-#include <errno.h>
-#include <fcntl.h>
 #include <pthread.h>
-#include <sched.h>
 #include <signal.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -22,530 +18,16 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <asm/barrier.h>
-#include <linux/sizes.h>
-
 #include "kselftest.h"
-#include "kvm_util.h"
-#include "lpage_test.h"
-#include "processor.h"
-#include "svm_util.h"
-#include "test_util.h"
-#include "ucall_common.h"
+#include "lpage_vm.h"
 
 #ifndef MADV_COLLAPSE
 #define MADV_COLLAPSE		25
 #endif
 
 #define PARAM			"/sys/module/kvm/parameters/lpage_promote"
-#define NX_PARAM		"/sys/module/kvm/parameters/nx_huge_pages"
-
-#define SUBTEST_SECONDS		120
-
-#define NR_VCPUS		2
-
-/*
- * Guest memory under test: 2 GiB of guest physical space, mapped at the same
- * virtual address.  1 GiB aligned for the 1G page, below 4 GiB for SMM code.
- */
-#define TEST_GPA		0x40000000ull
-#define TEST_SPACE		(2ull * SZ_1G)
-#define TEST_SLOT		10
-#define SMM_AS			BIT(16)
 
 #define INSN_RET		0xc3
-
-#define PAGES_PER_2M		(SZ_2M / SZ_4K)
-
-/* Guest side */
-
-enum guest_op_type {
-	OP_WRITE,	/* write the pattern of @gen to each page */
-	OP_VERIFY,	/* find the pattern of @gen in each page */
-	OP_VERIFY_ZERO,	/* find zero in each page */
-	OP_HAMMER,	/* count up each page in turn until @stop */
-	OP_CALL,	/* execute what is at each page */
-	OP_POKE,	/* store @gen */
-};
-
-struct guest_op {
-	u64 type;
-	u64 gva;
-	u64 nr_pages;
-	u64 stride;
-	u64 gen;
-	u64 stop;
-	u64 progress;	/* pages that OP_HAMMER has written */
-};
-
-static struct guest_op guest_ops[NR_VCPUS];
-
-/* Differs between any two pages and any two generations; never zero. */
-static u64 pattern(u64 gpa, u64 gen)
-{
-	return (gpa + gen) * 0x9e3779b97f4a7c15ull | 1;
-}
-
-static void guest_hammer(struct guest_op *op)
-{
-	u64 pass, i, *word;
-
-	/* Each pass finds in every page what the pass before it has left. */
-	for (pass = 0; !READ_ONCE(op->stop); pass++) {
-		for (i = 0; i < op->nr_pages; i++) {
-			word = (u64 *)(op->gva + i * op->stride);
-			GUEST_ASSERT_EQ(READ_ONCE(*word), pass);
-			WRITE_ONCE(*word, pass + 1);
-			WRITE_ONCE(op->progress, op->progress + 1);
-		}
-	}
-}
-
-static void guest_run_op(struct guest_op *op)
-{
-	u64 i, gva;
-
-	if (op->type == OP_HAMMER) {
-		guest_hammer(op);
-		return;
-	}
-
-	for (i = 0; i < op->nr_pages; i++) {
-		gva = op->gva + i * op->stride;
-
-		switch (op->type) {
-		case OP_WRITE:
-			WRITE_ONCE(*(u64 *)gva, pattern(gva, op->gen));
-			break;
-		case OP_VERIFY:
-			GUEST_ASSERT_EQ(READ_ONCE(*(u64 *)gva), pattern(gva, op->gen));
-			break;
-		case OP_VERIFY_ZERO:
-			GUEST_ASSERT_EQ(READ_ONCE(*(u64 *)gva), 0);
-			break;
-		case OP_CALL:
-			((void (*)(void))gva)();
-			break;
-		case OP_POKE:
-			WRITE_ONCE(*(u64 *)gva, op->gen);
-			break;
-		}
-	}
-}
-
-static void guest_main(u64 idx)
-{
-	for (;;) {
-		guest_run_op(&guest_ops[idx]);
-		GUEST_SYNC(0);
-	}
-}
-
-/* Host side: subtests, VMs, slots */
-
-/* Why a child skips, read by the parent. */
-static char *skip_reason;
-#define SKIP_REASON_SIZE	256
-
-static void __printf(1, 2) __noreturn skip(const char *fmt, ...)
-{
-	va_list args;
-
-	va_start(args, fmt);
-	vsnprintf(skip_reason, SKIP_REASON_SIZE, fmt, args);
-	va_end(args);
-	exit(KSFT_SKIP);
-}
-
-struct test_vm {
-	struct kvm_vm *vm;
-	struct kvm_vcpu *vcpu[NR_VCPUS];
-	int nr_vcpus;
-	struct guest_op *ops;	/* guest_ops[] of the guest */
-};
-
-struct slot {
-	struct test_vm *t;
-	u32 id;
-	u64 gpa;
-	u64 size;
-	u64 stride;	/* distance of the pages in use */
-	char *hva;
-};
-
-static u64 slot_pages(const struct slot *s)
-{
-	return s->size / s->stride;
-}
-
-/*
- * Map all of the guest's code, data and page tables, so that no fault there is
- * mistaken for one in the memory under test.
- */
-static void vm_prefault(struct test_vm *t)
-{
-	struct userspace_mem_region *region = memslot2region(t->vm, 0);
-	struct kvm_pre_fault_memory range = { .size = region->region.memory_size };
-	char *mem = region->host_mem;
-	u64 i;
-
-	/* Likewise for what khugepaged would do there. */
-	TEST_ASSERT(!madvise(mem, range.size, MADV_NOHUGEPAGE), "madvise() failed");
-	/* Nor must there be zero pages, which a write would replace. */
-	for (i = 0; i < range.size; i += SZ_4K)
-		WRITE_ONCE(mem[i], READ_ONCE(mem[i]));
-	while (range.size)
-		vcpu_ioctl(t->vcpu[0], KVM_PRE_FAULT_MEMORY, &range);
-}
-
-/* vCPUs exist by now, and are to run guest_main() or something like it. */
-static void vm_setup(struct test_vm *t)
-{
-	int i;
-
-	virt_map_level(t->vm, TEST_GPA, TEST_GPA, TEST_SPACE, PG_LEVEL_2M);
-	t->ops = addr_gva2hva(t->vm, (vm_vaddr_t)guest_ops);
-	for (i = 0; i < t->nr_vcpus; i++)
-		vcpu_args_set(t->vcpu[i], 1, (u64)i);
-	vm_prefault(t);
-}
-
-static void vm_new(struct test_vm *t, int nr_vcpus)
-{
-	t->nr_vcpus = nr_vcpus;
-	t->vm = vm_create_with_vcpus(nr_vcpus, guest_main, t->vcpu);
-	vm_setup(t);
-}
-
-static void slot_set(struct slot *s, u32 flags)
-{
-	vm_set_user_memory_region(s->t->vm, s->id, flags, s->gpa, s->size, s->hva);
-}
-
-static void slot_delete(struct slot *s)
-{
-	vm_set_user_memory_region(s->t->vm, s->id, 0, s->gpa, 0, NULL);
-}
-
-static void slot_init(struct test_vm *t, struct slot *s, u32 id, u64 gpa,
-		      u64 size, char *hva)
-{
-	*s = (struct slot) {
-		.t = t, .id = id, .gpa = gpa, .size = size, .stride = SZ_4K, .hva = hva,
-	};
-}
-
-static void slot_add(struct test_vm *t, struct slot *s, u32 id, u64 gpa,
-		     u64 size, char *hva)
-{
-	slot_init(t, s, id, gpa, size, hva);
-	slot_set(s, 0);
-}
-
-static void slot_log(struct slot *s, bool on)
-{
-	slot_set(s, on ? KVM_MEM_LOG_DIRTY_PAGES : 0);
-}
-
-static void op_set(struct test_vm *t, int vcpu, enum guest_op_type type, u64 gva,
-		   u64 nr_pages, u64 stride, u64 gen)
-{
-	t->ops[vcpu] = (struct guest_op) {
-		.type = type, .gva = gva, .nr_pages = nr_pages, .stride = stride, .gen = gen,
-	};
-}
-
-/* Whether the vCPU came back from the end of its operation. */
-static bool op_done(struct kvm_vcpu *vcpu)
-{
-	struct ucall uc;
-
-	switch (get_ucall(vcpu, &uc)) {
-	case UCALL_SYNC:
-		return true;
-	case UCALL_ABORT:
-		REPORT_GUEST_ASSERT(uc);
-	default:
-		return false;
-	}
-}
-
-static void vcpu_run_op(struct test_vm *t, int vcpu)
-{
-	vcpu_run(t->vcpu[vcpu]);
-	TEST_ASSERT(op_done(t->vcpu[vcpu]), "Unexpected exit: %s",
-		    exit_reason_str(t->vcpu[vcpu]->run->exit_reason));
-}
-
-static void guest_do(struct slot *s, enum guest_op_type type, u64 first,
-		     u64 nr_pages, u64 gen)
-{
-	op_set(s->t, 0, type, s->gpa + first * s->stride, nr_pages, s->stride, gen);
-	vcpu_run_op(s->t, 0);
-}
-
-static void guest_write(struct slot *s, u64 first, u64 nr_pages, u64 gen)
-{
-	guest_do(s, OP_WRITE, first, nr_pages, gen);
-}
-
-static void guest_verify(struct slot *s, u64 first, u64 nr_pages, u64 gen)
-{
-	guest_do(s, OP_VERIFY, first, nr_pages, gen);
-}
-
-static u64 *host_word(struct slot *s, u64 page)
-{
-	return (u64 *)(s->hva + page * s->stride);
-}
-
-static void host_write(struct slot *s, u64 first, u64 nr_pages, u64 gen)
-{
-	u64 i;
-
-	for (i = first; i < first + nr_pages; i++)
-		*host_word(s, i) = pattern(s->gpa + i * s->stride, gen);
-}
-
-static void host_verify(struct slot *s, u64 first, u64 nr_pages, u64 gen)
-{
-	u64 i;
-
-	for (i = first; i < first + nr_pages; i++)
-		TEST_ASSERT(*host_word(s, i) == pattern(s->gpa + i * s->stride, gen),
-			    "Host finds 0x%lx in page %lu, want 0x%lx", *host_word(s, i), i,
-			    pattern(s->gpa + i * s->stride, gen));
-}
-
-/* Host side: statistics */
-
-enum stat_id {
-	PAGES_4K,
-	PAGES_2M,
-	PAGES_1G,
-	PROMOTED_2M,
-	PROMOTED_1G,
-	SKIP_LEVEL,
-	SKIP_EMPTY,
-	SKIP_NX,
-	SKIP_MIXED,
-	PROMOTE_FLUSHES,
-	FLUSH_REQUESTS,
-	NR_STATS,
-};
-
-static const char * const stat_names[NR_STATS] = {
-	[PAGES_4K] = "pages_4k",
-	[PAGES_2M] = "pages_2m",
-	[PAGES_1G] = "pages_1g",
-	[PROMOTED_2M] = "lpage_promoted_2m",
-	[PROMOTED_1G] = "lpage_promoted_1g",
-	[SKIP_LEVEL] = "lpage_promote_skip_level",
-	[SKIP_EMPTY] = "lpage_promote_skip_empty",
-	[SKIP_NX] = "lpage_promote_skip_nx",
-	[SKIP_MIXED] = "lpage_promote_skip_mixed",
-	[PROMOTE_FLUSHES] = "lpage_promote_flushes",
-	[FLUSH_REQUESTS] = "remote_tlb_flush_requests",
-};
-
-struct stats {
-	u64 val[NR_STATS];
-	u64 sec_page_tables_kb;
-};
-
-static struct stats stats_read(struct test_vm *t)
-{
-	struct stats stats;
-	int i;
-
-	for (i = 0; i < NR_STATS; i++)
-		stats.val[i] = lpage_vm_stat(t->vm, stat_names[i]);
-	stats.sec_page_tables_kb = lpage_sec_page_tables_kb();
-	return stats;
-}
-
-static u64 faults_taken(struct test_vm *t)
-{
-	u64 sum = 0;
-	int i;
-
-	for (i = 0; i < t->nr_vcpus; i++)
-		sum += lpage_vcpu_stat(t->vcpu[i], "pf_taken");
-	return sum;
-}
-
-/* @line is that of the subtest, which says more than one in here. */
-static void expect_delta(unsigned int line, const struct stats *before,
-			 const struct stats *after, enum stat_id id, s64 want)
-{
-	s64 delta = after->val[id] - before->val[id];
-
-	test_assert(delta == want, "delta == want", __FILE__, line,
-		    "%s changed by %ld, want %ld", stat_names[id], delta, want);
-}
-
-/*
- * The old tables may be in the paging-structure caches of any CPU, so they may
- * be freed only after a flush; and one flush is to serve 64 promotions.
- */
-static void expect_promoted(unsigned int line, const struct stats *before,
-			    const struct stats *after, u64 nr_2m, u64 nr_1g)
-{
-	u64 flushes = after->val[PROMOTE_FLUSHES] - before->val[PROMOTE_FLUSHES];
-	u64 max_flushes = (nr_2m + 63) / 64 + (nr_1g + 63) / 64;
-
-	expect_delta(line, before, after, PROMOTED_2M, nr_2m);
-	expect_delta(line, before, after, PROMOTED_1G, nr_1g);
-	expect_delta(line, before, after, FLUSH_REQUESTS, flushes);
-	test_assert(!flushes == !(nr_2m + nr_1g) && flushes <= max_flushes,
-		    "0 < flushes <= max_flushes", __FILE__, line,
-		    "%lu TLB flushes for %lu promotions, want 1 to %lu",
-		    flushes, nr_2m + nr_1g, max_flushes);
-}
-
-static void expect_skips(unsigned int line, const struct stats *before,
-			 const struct stats *after, u64 level, u64 empty, u64 nx, u64 mixed)
-{
-	expect_delta(line, before, after, SKIP_LEVEL, level);
-	expect_delta(line, before, after, SKIP_EMPTY, empty);
-	expect_delta(line, before, after, SKIP_NX, nx);
-	expect_delta(line, before, after, SKIP_MIXED, mixed);
-}
-
-static void expect_faults(unsigned int line, struct test_vm *t, u64 before, u64 want)
-{
-	u64 taken = faults_taken(t) - before;
-
-	test_assert(taken == want, "taken == want", __FILE__, line,
-		    "%lu NPT faults, want %lu", taken, want);
-}
-
-#define EXPECT_DELTA(before, after, id, want) \
-	expect_delta(__LINE__, &(before), &(after), id, want)
-#define EXPECT_PROMOTED(before, after, nr_2m, nr_1g) \
-	expect_promoted(__LINE__, &(before), &(after), nr_2m, nr_1g)
-#define EXPECT_SKIPS(before, after, level, empty, nx, mixed) \
-	expect_skips(__LINE__, &(before), &(after), level, empty, nx, mixed)
-#define EXPECT_FAULTS(t, before, want) \
-	expect_faults(__LINE__, t, before, want)
-
-/* Host side: parameters and the like */
-
-static int file_write(const char *path, const char *value)
-{
-	int fd, err = 0;
-
-	fd = open(path, O_WRONLY);
-	TEST_ASSERT(fd >= 0, "Cannot open %s", path);
-	if (write(fd, value, strlen(value)) < 0)
-		err = errno;
-	close(fd);
-	return err;
-}
-
-static void file_read(const char *path, char *value, size_t size)
-{
-	ssize_t len;
-	int fd;
-
-	fd = open(path, O_RDONLY);
-	TEST_ASSERT(fd >= 0, "Cannot open %s", path);
-	len = read(fd, value, size - 1);
-	TEST_ASSERT(len > 0, "Cannot read %s", path);
-	value[len] = '\0';
-	close(fd);
-}
-
-/* Host side: memory */
-
-/* Anonymous memory of 4K pages, placed so that it could hold huge ones. */
-static char *alloc_4k(u64 size)
-{
-	char *mem;
-
-	mem = mmap(NULL, size + SZ_2M, PROT_READ | PROT_WRITE,
-		   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-	TEST_ASSERT(mem != MAP_FAILED, "mmap() of %lu bytes failed", size);
-	mem = align_ptr_up(mem, SZ_2M);
-	TEST_ASSERT(!madvise(mem, size, MADV_NOHUGEPAGE), "madvise() failed");
-	return mem;
-}
-
-static char *alloc_hugetlb(u64 size, u64 page_size)
-{
-	int order_flag = __builtin_ctzll(page_size) << MAP_HUGE_SHIFT;
-	char *mem;
-
-	mem = mmap(NULL, size, PROT_READ | PROT_WRITE,
-		   MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB | order_flag, -1, 0);
-	if (mem == MAP_FAILED)
-		skip("needs %lu free hugetlb pages of %lu kB", size / page_size,
-		     page_size / SZ_1K);
-	return mem;
-}
-
-/* AnonHugePages of the mapping that @mem starts. */
-static u64 anon_huge_kb(void *mem)
-{
-	unsigned long long start, end, kb = 0;
-	bool found = false;
-	char line[512];
-	FILE *smaps;
-
-	smaps = fopen("/proc/self/smaps", "r");
-	TEST_ASSERT(smaps, "Cannot open /proc/self/smaps");
-	while (fgets(line, sizeof(line), smaps)) {
-		if (sscanf(line, "%llx-%llx ", &start, &end) == 2)
-			found = start == (uintptr_t)mem;
-		else if (found && sscanf(line, "AnonHugePages: %llu kB", &kb) == 1)
-			break;
-	}
-	fclose(smaps);
-	return kb;
-}
-
-/* Let [@mem, @mem + @size) of alloc_4k() be transparent huge pages. */
-static void make_thp(char *mem, u64 size)
-{
-	if (madvise(mem, size, MADV_HUGEPAGE))
-		skip("needs transparent huge pages");
-	memset(mem, 0, size);
-	if (anon_huge_kb(mem) != size / SZ_1K)
-		skip("only %lu of %lu kB became transparent huge pages",
-		     anon_huge_kb(mem), size / SZ_1K);
-}
-
-static char *alloc_thp(u64 size)
-{
-	char *mem = alloc_4k(size);
-
-	make_thp(mem, size);
-	return mem;
-}
-
-/* Host side: the dirty log */
-
-static unsigned long *log_alloc(struct slot *s)
-{
-	return calloc(s->size / SZ_4K / 64 + 1, sizeof(unsigned long));
-}
-
-static bool log_has(struct slot *s, const unsigned long *log, u64 page)
-{
-	u64 bit = page * (s->stride / SZ_4K);
-
-	return log[bit / 64] & (1ul << (bit % 64));
-}
-
-static void log_expect(struct slot *s, const unsigned long *log, u64 first,
-		       u64 nr_pages, bool dirty)
-{
-	u64 i;
-
-	for (i = first; i < first + nr_pages; i++)
-		TEST_ASSERT(log_has(s, log, i) == dirty, "Page %lu is %s in the dirty log",
-			    i, dirty ? "clean" : "dirty");
-}
 
 /*
  * One life of a slot that can be huge all over: populate, log, write, collect,
@@ -980,53 +462,12 @@ static void test_several_slots(void)
 	EXPECT_FAULTS(&t, faults, 0);
 }
 
-/*
- * SMM has its own address space.  This handler counts up the first word of
- * each page from TEST_GPA on; it runs in real mode with flat segments.
- */
-#define SMM_PAGES	1024
-#define SMRAM_GPA	0x1000000
-#define SMRAM_SIZE	SZ_64K
-
-static const u8 smm_handler[] = {
-	0x66, 0xbb, 0x00, 0x00, 0x00, 0x40,		/*    mov $TEST_GPA, %ebx */
-	0x66, 0xb9, 0x00, 0x04, 0x00, 0x00,		/*    mov $SMM_PAGES, %ecx */
-	0x67, 0x66, 0xff, 0x03,				/* 1: incl (%ebx) */
-	0x66, 0x81, 0xc3, 0x00, 0x10, 0x00, 0x00,	/*    add $0x1000, %ebx */
-	0x66, 0x49,					/*    dec %ecx */
-	0x75, 0xf1,					/*    jnz 1b */
-	0x0f, 0xaa,					/*    rsm */
-};
-
-static void run_smm_handler(struct slot *s)
-{
-	struct kvm_vcpu *vcpu = s->t->vcpu[0];
-	struct kvm_vcpu_events events;
-
-	vcpu_events_get(vcpu, &events);
-	events.smi.pending = 1;
-	events.flags |= KVM_VCPUEVENT_VALID_SMM;
-	vcpu_events_set(vcpu, &events);
-	/* Whatever the guest does next, it takes the SMI first. */
-	guest_verify(s, 0, 1, 1);
-}
-
-static void expect_smm_count(struct slot *smm, u64 count)
-{
-	u64 i;
-
-	for (i = 0; i < SMM_PAGES; i++)
-		TEST_ASSERT(*host_word(smm, i) == count, "Page %lu of SMM has %lu, want %lu",
-			    i, *host_word(smm, i), count);
-}
-
 static void test_smm(void)
 {
-	struct slot s, smm, smram;
+	struct slot s, smm;
 	struct stats populated, logged, off;
 	struct test_vm t;
 	u64 faults;
-	char *code;
 
 	if (!kvm_has_cap(KVM_CAP_X86_SMM))
 		skip("needs KVM_CAP_X86_SMM");
@@ -1034,10 +475,7 @@ static void test_smm(void)
 	vm_new(&t, 1);
 	slot_add(&t, &s, TEST_SLOT, TEST_GPA, SZ_4M, alloc_hugetlb(SZ_4M, SZ_2M));
 	slot_add(&t, &smm, SMM_AS | TEST_SLOT, TEST_GPA, SZ_4M, alloc_hugetlb(SZ_4M, SZ_2M));
-	code = alloc_4k(SMRAM_SIZE);
-	memcpy(code + 0x8000, smm_handler, sizeof(smm_handler));
-	slot_add(&t, &smram, SMM_AS | (TEST_SLOT + 1), SMRAM_GPA, SMRAM_SIZE, code);
-	vcpu_set_msr(t.vcpu[0], MSR_IA32_SMBASE, SMRAM_GPA);
+	smm_setup(&t);
 
 	guest_write(&s, 0, slot_pages(&s), 1);
 	guest_verify(&s, 0, slot_pages(&s), 1);
@@ -1168,13 +606,6 @@ static void test_host_remapped_4k(void)
 	/* To the new pages, not to those that had the same content. */
 	guest_write(&s, CHANGED_FIRST, PAGES_PER_2M, 4);
 	host_verify(&s, CHANGED_FIRST, PAGES_PER_2M, 4);
-}
-
-/* vCPU 0 is about to write to memory that is read-only in the host. */
-static void expect_efault(struct test_vm *t)
-{
-	TEST_ASSERT(__vcpu_run(t->vcpu[0]) && errno == EFAULT,
-		    "The guest wrote to memory that is read-only in the host");
 }
 
 static void test_host_mprotect_page(void)
@@ -1316,18 +747,13 @@ static void test_host_forked(void)
 /* With KVM_DIRTY_LOG_INITIALLY_SET only what is cleared gets split. */
 static void test_initially_set(void)
 {
-	const u64 flags = KVM_DIRTY_LOG_MANUAL_PROTECT_ENABLE | KVM_DIRTY_LOG_INITIALLY_SET;
 	struct stats populated, logged, off;
 	u64 faults, half;
 	unsigned long *log;
 	struct test_vm t;
 	struct slot s;
 
-	if ((kvm_check_cap(KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2) & flags) != flags)
-		skip("needs KVM_DIRTY_LOG_INITIALLY_SET");
-
-	vm_new(&t, 1);
-	vm_enable_cap(t.vm, KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2, flags);
+	vm_new_mode(&t, 1, LOG_INITIALLY_SET);
 	slot_add(&t, &s, TEST_SLOT, TEST_GPA, SZ_16M, alloc_hugetlb(SZ_16M, SZ_2M));
 	half = slot_pages(&s) / 2;
 	log = log_alloc(&s);
@@ -1366,30 +792,6 @@ static void test_initially_set(void)
 	free(log);
 }
 
-#define RING_ENTRIES	4096
-
-/* Collect the ring of vCPU 0 into @log, and let KVM protect those pages again. */
-static void ring_collect(struct slot *s, unsigned long *log)
-{
-	struct kvm_vcpu *vcpu = s->t->vcpu[0];
-	struct kvm_dirty_gfn *ring = vcpu_map_dirty_ring(vcpu), *entry;
-	u32 nr = 0, reset;
-
-	for (;; vcpu->fetch_index++, nr++) {
-		entry = &ring[vcpu->fetch_index % RING_ENTRIES];
-		/* Pairs with KVM's release after it has filled the entry. */
-		if (smp_load_acquire(&entry->flags) != KVM_DIRTY_GFN_F_DIRTY)
-			break;
-		if (entry->slot == s->id)
-			log[entry->offset / 64] |= 1ul << (entry->offset % 64);
-		/* The entry has been read: KVM may have it back. */
-		smp_store_release(&entry->flags, KVM_DIRTY_GFN_F_RESET);
-	}
-
-	reset = kvm_vm_reset_dirty_ring(s->t->vm);
-	TEST_ASSERT(reset == nr, "%u ring entries reset, want %u", reset, nr);
-}
-
 static void test_dirty_ring(void)
 {
 	struct stats populated, logged, off;
@@ -1398,16 +800,7 @@ static void test_dirty_ring(void)
 	u64 faults;
 	struct slot s;
 
-	if (kvm_check_cap(KVM_CAP_DIRTY_LOG_RING_ACQ_REL) < RING_ENTRIES)
-		skip("needs KVM_CAP_DIRTY_LOG_RING_ACQ_REL");
-
-	/* The ring must be there before the first vCPU. */
-	t.nr_vcpus = 1;
-	t.vm = vm_create(1);
-	vm_enable_dirty_ring(t.vm, RING_ENTRIES * sizeof(struct kvm_dirty_gfn));
-	t.vcpu[0] = vm_vcpu_add(t.vm, 0, guest_main);
-	vm_setup(&t);
-
+	vm_new_mode(&t, 1, LOG_RING);
 	slot_add(&t, &s, TEST_SLOT, TEST_GPA, SZ_8M, alloc_hugetlb(SZ_8M, SZ_2M));
 	log = log_alloc(&s);
 	guest_write(&s, 0, slot_pages(&s), 1);
@@ -1446,96 +839,6 @@ static void test_dirty_ring(void)
 }
 
 /* vCPUs that run all the while */
-
-static void thread_start(pthread_t *thread, void *(*fn)(void *), void *arg)
-{
-	TEST_ASSERT(!pthread_create(thread, NULL, fn, arg), "pthread_create() failed");
-}
-
-struct hammer {
-	pthread_t thread;
-	struct slot *s;
-	int vcpu;
-};
-
-static void *hammer_thread(void *arg)
-{
-	struct hammer *h = arg;
-	struct kvm_vcpu *vcpu = h->s->t->vcpu[h->vcpu];
-	struct kvm_run *run = vcpu->run;
-	char *hva;
-
-	for (;;) {
-		if (__vcpu_run(vcpu)) {
-			/* Host memory is read-only for now: try again. */
-			TEST_ASSERT(errno == EFAULT, "KVM_RUN failed");
-			sched_yield();
-		} else if (run->exit_reason == KVM_EXIT_MMIO) {
-			/* The slot is gone for now: be its memory. */
-			hva = h->s->hva + (run->mmio.phys_addr - h->s->gpa);
-			if (run->mmio.is_write)
-				memcpy(hva, run->mmio.data, run->mmio.len);
-			else
-				memcpy(run->mmio.data, hva, run->mmio.len);
-		} else {
-			TEST_ASSERT(op_done(vcpu), "Unexpected exit: %s",
-				    exit_reason_str(run->exit_reason));
-			return NULL;
-		}
-	}
-}
-
-/* The vCPUs take turns page by page: any huge page is in use by all of them. */
-static void hammer_start(struct hammer *hammers, struct slot *s)
-{
-	u64 nr = s->t->nr_vcpus;
-	int i;
-
-	for (i = 0; i < nr; i++) {
-		op_set(s->t, i, OP_HAMMER, s->gpa + i * SZ_4K, slot_pages(s) / nr, nr * SZ_4K, 0);
-		hammers[i] = (struct hammer) { .s = s, .vcpu = i };
-		thread_start(&hammers[i].thread, hammer_thread, &hammers[i]);
-	}
-}
-
-/* Wait until each vCPU has written @nr_pages more. */
-static void hammer_wait(struct test_vm *t, u64 nr_pages)
-{
-	u64 until[NR_VCPUS];
-	int i;
-
-	for (i = 0; i < t->nr_vcpus; i++)
-		until[i] = READ_ONCE(t->ops[i].progress) + nr_pages;
-	for (i = 0; i < t->nr_vcpus; i++)
-		while (READ_ONCE(t->ops[i].progress) < until[i])
-			sched_yield();
-}
-
-/* Passes are whole, so each page of a vCPU holds the number of its passes. */
-static void hammer_stop(struct hammer *hammers, struct slot *s)
-{
-	u64 nr = s->t->nr_vcpus, page, passes;
-	int i;
-
-	for (i = 0; i < nr; i++)
-		WRITE_ONCE(s->t->ops[i].stop, 1);
-	for (i = 0; i < nr; i++)
-		pthread_join(hammers[i].thread, NULL);
-
-	for (page = 0; page < slot_pages(s); page++) {
-		passes = s->t->ops[page % nr].progress / (slot_pages(s) / nr);
-		TEST_ASSERT(*host_word(s, page) == passes, "Page %lu holds %lu, want %lu",
-			    page, *host_word(s, page), passes);
-	}
-}
-
-static void host_read(struct slot *s, u64 *words)
-{
-	u64 i;
-
-	for (i = 0; i < slot_pages(s); i++)
-		words[i] = READ_ONCE(*host_word(s, i));
-}
 
 /*
  * A page that differs between two looks, the first after the log was started
@@ -1706,7 +1009,7 @@ static void test_vm_exit_race(void)
 					exit(KSFT_SKIP);
 				TEST_FAIL("The VM's process ended by itself");
 			}
-			sched_yield();
+			give_way();
 		}
 		kill(pid, SIGKILL);
 		TEST_ASSERT(waitpid(pid, &status, 0) == pid && WIFSIGNALED(status),
@@ -1765,85 +1068,19 @@ static void test_mmu_notifier_race(void)
 
 /* A nested guest */
 
-/* Layout of the first 2M of the slot: L1's nested page tables. */
-#define NPT_PML4	0
-#define NPT_PDPT	1
-#define NPT_PD		2
-#define NPT_PAGES	6	/* PDs for 4 GiB */
-#define NPT_TABLE	(PTE_PRESENT_MASK | PTE_WRITABLE_MASK | PTE_USER_MASK)
-#define NPT_LARGE	(NPT_TABLE | PTE_LARGE_MASK)
-
-/* L2 does the operations of vCPU 0, then L1 does those of "vCPU" 1. */
-static void guest_l2(void)
-{
-	for (;;) {
-		guest_run_op(&guest_ops[0]);
-		vmmcall();
-	}
-}
-
-static void guest_l1(struct svm_test_data *svm, u64 npt)
-{
-	static unsigned long stack[512];
-	struct vmcb *vmcb = svm->vmcb;
-
-	generic_svm_setup(svm, guest_l2, &stack[ARRAY_SIZE(stack) - 1]);
-	vmcb->control.nested_ctl |= SVM_NESTED_CTL_NP_ENABLE;
-	vmcb->control.nested_cr3 = npt;
-
-	for (;;) {
-		/* L1 may have changed L2's tables. */
-		vmcb->control.tlb_ctl = TLB_CONTROL_FLUSH_ASID;
-		run_guest(vmcb, svm->vmcb_gpa);
-		GUEST_ASSERT_EQ(vmcb->control.exit_code, SVM_EXIT_VMMCALL);
-		vmcb->save.rip += 3;
-
-		guest_run_op(&guest_ops[1]);
-		GUEST_SYNC(0);
-	}
-}
-
-static void l1_build_npt(struct slot *s)
-{
-	u64 i;
-
-	*host_word(s, NPT_PML4) = (s->gpa + NPT_PDPT * SZ_4K) | NPT_TABLE;
-	for (i = 0; i < 4; i++)
-		host_word(s, NPT_PDPT)[i] = (s->gpa + (NPT_PD + i) * SZ_4K) | NPT_TABLE;
-	for (i = 0; i < 4 * 512; i++)
-		host_word(s, NPT_PD)[i] = i * SZ_2M | NPT_LARGE;
-}
-
-static void nested_do(struct slot *s, enum guest_op_type l2_type, u64 l2_first,
-		      u64 l2_nr, u64 l2_gen, enum guest_op_type l1_type,
-		      u64 l1_first, u64 l1_nr, u64 l1_gen)
-{
-	op_set(s->t, 0, l2_type, s->gpa + l2_first * SZ_4K, l2_nr, SZ_4K, l2_gen);
-	op_set(s->t, 1, l1_type, s->gpa + l1_first * SZ_4K, l1_nr, SZ_4K, l1_gen);
-	vcpu_run_op(s->t, 0);
-}
-
 static void test_nested_guest(void)
 {
 	const u64 first = PAGES_PER_2M, nr = 3 * PAGES_PER_2M;
 	struct stats logged, off;
 	unsigned long *log;
-	vm_vaddr_t svm_gva;
 	struct test_vm t;
 	u64 faults;
 	struct slot s;
 
-	if (!kvm_cpu_has(X86_FEATURE_SVM) || !kvm_cpu_has(X86_FEATURE_NPT))
-		skip("needs nested SVM with NPT");
-
-	t.nr_vcpus = 1;
-	t.vm = vm_create_with_one_vcpu(&t.vcpu[0], guest_l1);
-	vm_setup(&t);
+	vm_new_nested(&t, TEST_GPA);
 	slot_add(&t, &s, TEST_SLOT, TEST_GPA, SZ_8M, alloc_hugetlb(SZ_8M, SZ_2M));
 	log = log_alloc(&s);
 	l1_build_npt(&s);
-	vcpu_alloc_svm(t.vm, &svm_gva);
-	vcpu_args_set(t.vcpu[0], 2, svm_gva, s.gpa);
 
 	/* Both have all but L2's page tables mapped, and those are shadowed. */
 	nested_do(&s, OP_WRITE, first, nr, 1, OP_VERIFY, first, nr, 1);
@@ -2058,12 +1295,7 @@ static void test_param_values(void)
 
 /* Running subtests */
 
-#define SUBTEST(name) { #name, test_ ## name }
-
-static const struct subtest {
-	const char *name;
-	void (*run)(void);
-} subtests[] = {
+static const struct subtest subtests[] = {
 	SUBTEST(hugetlb_2m),
 	SUBTEST(hugetlb_1g),
 	SUBTEST(hugetlb_1g_partial),
@@ -2098,92 +1330,21 @@ static const struct subtest {
 	SUBTEST(param_values),
 };
 
-/*
- * A child that exits for want of something has said what in skip_reason.  The
- * library exits with the same status when an assertion fails on EACCES.
- */
-static void run_subtest(const struct subtest *subtest)
+static struct param params[] = {
+	{ PARAM, "Y" },
+	{ NX_PARAM },
+	{ },
+};
+
+static void check(void)
 {
-	int status;
-	pid_t pid;
-
-	skip_reason[0] = '\0';
-	pid = fork();
-	TEST_ASSERT(pid >= 0, "fork() failed");
-	if (!pid) {
-		prctl(PR_SET_PDEATHSIG, SIGKILL);
-		alarm(SUBTEST_SECONDS);
-		subtest->run();
-		exit(KSFT_PASS);
-	}
-	TEST_ASSERT(waitpid(pid, &status, 0) == pid, "waitpid() failed");
-
-	if (WIFSIGNALED(status) && WTERMSIG(status) == SIGALRM)
-		ksft_print_msg("%s: not done after %d s\n", subtest->name, SUBTEST_SECONDS);
-	else if (WIFSIGNALED(status))
-		ksft_print_msg("%s: %s\n", subtest->name, strsignal(WTERMSIG(status)));
-
-	if (WIFEXITED(status) && WEXITSTATUS(status) == KSFT_SKIP && skip_reason[0])
-		ksft_test_result_code(KSFT_SKIP, subtest->name, "%s", skip_reason);
-	else
-		ksft_test_result(WIFEXITED(status) && !WEXITSTATUS(status), "%s\n", subtest->name);
-}
-
-static void help(const char *name)
-{
-	printf("usage: %s [-h] [-l] [-t SUBTEST]\n"
-	       "  -l          list the subtests\n"
-	       "  -t SUBTEST  run only this one\n", name);
+	if (access(PARAM, F_OK))
+		ksft_exit_skip("kvm.ko has no lpage_promote\n");
+	if (!get_kvm_param_bool("tdp_mmu") || !get_kvm_param_bool("eager_page_split"))
+		ksft_exit_skip("needs kvm.tdp_mmu and kvm.eager_page_split\n");
 }
 
 int main(int argc, char **argv)
 {
-	const struct subtest *only = NULL;
-	char promote[16], nx[16];
-	int i, opt;
-
-	while ((opt = getopt(argc, argv, "hlt:")) != -1) {
-		switch (opt) {
-		case 'l':
-			for (i = 0; i < ARRAY_SIZE(subtests); i++)
-				puts(subtests[i].name);
-			return 0;
-		case 't':
-			for (i = 0; i < ARRAY_SIZE(subtests); i++)
-				if (!strcmp(optarg, subtests[i].name))
-					only = &subtests[i];
-			if (only)
-				break;
-			fprintf(stderr, "no subtest %s; see -l\n", optarg);
-			return 1;
-		default:
-			help(argv[0]);
-			return opt == 'h' ? 0 : 1;
-		}
-	}
-
-	ksft_print_header();
-	if (access(PARAM, F_OK))
-		ksft_exit_skip("kvm.ko has no lpage_promote\n");
-	if (!kvm_has_cap(KVM_CAP_PRE_FAULT_MEMORY))
-		ksft_exit_skip("needs KVM_CAP_PRE_FAULT_MEMORY\n");
-	if (!get_kvm_param_bool("tdp_mmu") || !get_kvm_param_bool("eager_page_split"))
-		ksft_exit_skip("needs kvm.tdp_mmu and kvm.eager_page_split\n");
-
-	skip_reason = mmap(NULL, SKIP_REASON_SIZE, PROT_READ | PROT_WRITE,
-			   MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	TEST_ASSERT(skip_reason != MAP_FAILED, "mmap() failed");
-	file_read(PARAM, promote, sizeof(promote));
-	file_read(NX_PARAM, nx, sizeof(nx));
-
-	ksft_set_plan(only ? 1 : ARRAY_SIZE(subtests));
-	for (i = 0; i < ARRAY_SIZE(subtests); i++) {
-		if (only && only != &subtests[i])
-			continue;
-		file_write(PARAM, "Y");
-		run_subtest(&subtests[i]);
-		file_write(NX_PARAM, nx);
-	}
-	file_write(PARAM, promote);
-	ksft_finished();
+	return run_subtests(argc, argv, subtests, ARRAY_SIZE(subtests), params, check);
 }

@@ -1,0 +1,57 @@
+# SPDX-License-Identifier: GPL-2.0
+# shellcheck shell=bash
+#
+# One of our selftests as a stage of the checks, on a test host with our modules.
+# They are unloaded after it, as that is when the kernel finds what they have
+# leaked.  Source it after lib.sh; $top is the top of the repository.
+
+# selftest_results NAME: the test's TAP as result lines, the rest of what it says
+# as comments.  A test that ends early has not run all that it planned.
+selftest_results()
+{
+	local line planned='' nr=0
+
+	while IFS= read -r line; do
+		if [[ $line =~ ^1\.\.([0-9]+)(.*SKIP (.*))?$ ]]; then
+			planned=${BASH_REMATCH[1]}
+			[ "$planned" -ne 0 ] || tap_skip "$1" "${BASH_REMATCH[3]:-no reason}"
+		elif [[ $line =~ ^(ok|not ok)\ [0-9]+\ (.*)$ ]]; then
+			echo "${BASH_REMATCH[1]} - $1: ${BASH_REMATCH[2]}"
+			nr=$((nr + 1))
+		else
+			echo "# ${line#\# }"
+		fi
+	done
+	[ "$nr" = "$planned" ] || tap_not_ok "$1: ran $nr of ${planned:-?} subtests"
+}
+
+# run_selftest NAME [OPTION...]: lpage_NAME_test, on a test host with the options.
+run_selftest()
+{
+	# shellcheck disable=SC2154 # $top is set by who sources this
+	local name=$1 out=$top/build/results/$1 build tests test=lpage_$1_test status=0
+
+	shift
+	[ -n "${KREL:-}" ] || die "KREL is not set; set it to the kernel release, as in build/RELEASE"
+	build=$top/build/$KREL
+	tests=$build/selftests/lpage
+	[ -x "$tests/$test" ] || die "no $tests/$test; run make host"
+	mkdir -p "$out"
+
+	"$top/scripts/test-host" --out "$out" --timeout 600 "$@" \
+		--payload "$build/modules" \
+		--file "$tests/$test:/payload/$test" \
+		--file "$tests/lpage_hold_vm:/payload/lpage_hold_vm" -- \
+		"/scripts/kvm-modules load /payload/modules || exit 125
+		./lpage_hold_vm ./$test
+		status=\$?
+		/scripts/kvm-modules unload || exit 125
+		exit \$status" 2>&1 |
+		selftest_results "$name" || status=${PIPESTATUS[0]}
+
+	# The test's own status says no more than its results do.
+	case $status in
+	0 | 1 | 4) tap_ok "$name: the test host has nothing to complain about" ;;
+	*) tap_not_ok "$name: the test host has nothing to complain about # see $out/console.log" ;;
+	esac
+}
