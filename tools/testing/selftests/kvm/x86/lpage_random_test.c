@@ -758,8 +758,11 @@ static void op_clear(struct slot *s)
 	}
 	kvm_vm_clear_dirty_log(vm, s->id, mask, first * 64, pages);
 	for (i = 0; i < nr; i++) {
-		s->dirty[first + i] &= ~mask[i];
-		s->maybe[first + i] &= ~mask[i];
+		/* After what the log has, all is clean, whatever KVM's choice was. */
+		unsigned long cleared = what ? mask[i] : ~0ul;
+
+		s->dirty[first + i] &= ~cleared;
+		s->maybe[first + i] &= ~cleared;
 	}
 	free(mask);
 }
