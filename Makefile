@@ -13,6 +13,7 @@ SHELL := /bin/bash
 # What the goals need of Debian's packages is installed at once, or said at once.
 goals := $(or $(MAKECMDGOALS),all)
 groups := $(if $(filter run bench host selftests check check-%,$(goals)),host) \
+	  $(if $(filter snp-host,$(goals)),snp) \
 	  $(if $(filter check check-%,$(goals)),check)
 
 # Asked once, and handed to every script.
@@ -28,7 +29,7 @@ endif
 
 stages := $(notdir $(wildcard scripts/check.d/*))
 
-.PHONY: all modules sources tree selftests host run check bench load unload \
+.PHONY: all modules sources tree selftests host snp-host run check bench load unload \
 	status dkms dkms-remove sign clean help $(stages:%=check-%)
 
 all: modules ## build the modules for the kernel
@@ -46,6 +47,9 @@ selftests: sources
 	@scripts/prepare selftests
 
 host: modules selftests
+
+snp-host: ## QEMU with an emulated SEV-SNP host
+	@scripts/snp-host
 
 run: host ## the main job: stock beside ours on a test host, as table, TSV and SVG
 	@scripts/run
