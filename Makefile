@@ -12,7 +12,7 @@ SHELL := /bin/bash
 
 # What the goals need of Debian's packages is installed at once, or said at once.
 goals := $(or $(MAKECMDGOALS),all)
-groups := $(if $(filter run bench host selftests check check-%,$(goals)),host) \
+groups := $(if $(filter run bench host selftests kernel check check-%,$(goals)),host) \
 	  $(if $(filter snp-host,$(goals)),snp) \
 	  $(if $(filter check check-%,$(goals)),check)
 
@@ -29,8 +29,8 @@ endif
 
 stages := $(notdir $(wildcard scripts/check.d/*))
 
-.PHONY: all modules sources tree selftests host snp-host run check bench load unload \
-	status dkms dkms-remove sign clean help $(stages:%=check-%)
+.PHONY: all modules sources tree selftests host snp-host kernel run check \
+	bench load unload status dkms dkms-remove sign clean help $(stages:%=check-%)
 
 all: modules ## build the modules for the kernel
 
@@ -51,18 +51,23 @@ host: modules selftests
 snp-host: ## QEMU with an emulated SEV-SNP host
 	@scripts/snp-host
 
+kernel: sources ## a small kernel with our KVM built in, for release and for debugging
+	@scripts/kernel release debug
+
 run: host ## the main job: stock beside ours on a test host, as table, TSV and SVG
 	@scripts/run
 
 bench: host ## count instructions, stock against ours, into build/results/bench.tsv
 	@scripts/bench
 
-check: host ## all tests; ends with "N passed, N failed, N skipped"
+check: host kernel ## all tests; ends with "N passed, N failed, N skipped"
 	@scripts/check
 
 # check-STAGE runs one stage; the stages are the files of scripts/check.d.
 $(stages:%=check-%): check-%: host
 	@scripts/check $*
+
+check-style check-kernel check-kunit: kernel
 
 load: modules ## swap our modules in for stock's on this machine
 	@scripts/kvm-modules load build/$(KREL)/modules

@@ -389,3 +389,7 @@ bool kvm_tdp_mmu_promote_slot(struct kvm *kvm, const struct kvm_memory_slot *slo
 
 	return true;
 }
+
+#ifdef CONFIG_KVM_LPAGE_KUNIT_TEST
+#include "tests/lpage_promote_kunit.c"
+#endif

@@ -559,3 +559,7 @@ void kvm_arch_dirty_log_done(struct kvm *kvm)
 	atomic64_set(&kvm->arch.lpage.pace.next, 0);
 	kvm->arch.lpage.no_memory = false;
 }
+
+#ifdef CONFIG_KVM_LPAGE_KUNIT_TEST
+#include "tests/lpage_split_kunit.c"
+#endif

@@ -349,3 +349,7 @@ void kvm_lpage_run(struct kvm_lpage_job *job)
 	if (crew)
 		lpage_crew_dismiss(job->kvm, crew);
 }
+
+#ifdef CONFIG_KVM_LPAGE_KUNIT_TEST
+#include "tests/lpage_work_kunit.c"
+#endif

@@ -1,19 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * SPTE arithmetic of splitting and promotion, for all SPTE values that there are.
- *
- * What is tested is the object code of the kvm.ko that is loaded, with no vendor
- * module beside it: no VM can exist, and the masks that SPTEs are made of can
- * be set for any CPU, whatever the one at hand is.  KVM's functions are looked up
- * by name, because KVM does not export them.
+ * SPTE arithmetic of splitting and promotion, for all SPTE values that there are,
+ * with the masks of any CPU, whatever the one at hand is:
  *
  * - kvm_lpage_fill_table() against KVM's own function for a single child;
  * - split and promote: the huge SPTE comes back, but for what promotion adds;
  * - tables whose children differ: what promotion makes of them, against a
- *   computation child by child.
+ *   computation child by child;
+ * - which tables may be promoted while others map pages in them.
  *
- * Everything after the loading takes its subject from pointers and the masks from
- * a table here, and neither reads nor shares KVM's masks or helpers.
+ * What is expected is computed from the encodings in lpage_kunit.c, and neither
+ * reads KVM's masks nor shares its helpers.
  *
  * Not enumerated, because no SPTE can be like that: W without MMU-writable or
  * MMU-writable without host-writable (see spte.h); W, or no permission at all,
@@ -21,96 +18,18 @@
  * with NPT, the A/D types and memory types that only EPT has.  PFNs are aligned
  * to the page, and fit into the physical address bits without the C-bit.
  */
-#define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
-
-#include <linux/kprobes.h>
 #include <linux/kvm_host.h>
-#include <linux/module.h>
 #include <linux/prandom.h>
-#include <linux/slab.h>
-#include <linux/vmalloc.h>
 
-#include "lpage.h"
-#include "mmu.h"
-#include "spte.h"
+#include "mmu/lpage.h"
+#include "lpage_kunit.h"
+#include "mmu/mmu_internal.h"
 
-/* How an SPTE is encoded, for one kind of CPU. */
-struct spte_masks {
-	const char *name;
-	u64 present;		/* in each present SPTE */
-	u64 read;		/* optional permission to read, or U */
-	u64 exec;		/* set to execute */
-	u64 no_exec;		/* set not to */
-	u64 accessed;
-	u64 dirty;
-	u64 host_writable;
-	u64 mmu_writable;
-	u64 memtype;
-	u64 c_bit;
-	bool ept;
-	bool has_ad;
-	bool exec_only;
-};
-
-#define NPT_MASKS						\
-	.present = SPTE_MMU_PRESENT_MASK | PT_PRESENT_MASK,	\
-	.read = PT_USER_MASK,					\
-	.no_exec = PT64_NX_MASK,				\
-	.accessed = PT_ACCESSED_MASK,				\
-	.dirty = PT_DIRTY_MASK,					\
-	.host_writable = BIT_ULL(9),				\
-	.mmu_writable = BIT_ULL(10),				\
-	.has_ad = true
-
-#define EPT_R	BIT_ULL(0)
-#define EPT_X	BIT_ULL(2)
-#define EPT_RWX	GENMASK_ULL(2, 0)
-
-#define EPT_MASKS						\
-	.read = EPT_R,						\
-	.exec = EPT_X,						\
-	.host_writable = BIT_ULL(57),				\
-	.mmu_writable = BIT_ULL(58),				\
-	.memtype = GENMASK_ULL(6, 3),				\
-	.ept = true
-
-#define EPT_AD_MASKS						\
-	EPT_MASKS,						\
-	.accessed = BIT_ULL(8),					\
-	.dirty = BIT_ULL(9),					\
-	.has_ad = true
-
-#define EPT_PRESENT	(SPTE_MMU_PRESENT_MASK | BIT_ULL(63))
-
-static const struct spte_masks configs[] = {
-	{ .name = "npt", NPT_MASKS },
-	{ .name = "npt_sme47", NPT_MASKS, .c_bit = BIT_ULL(47) },
-	{ .name = "npt_sme51", NPT_MASKS, .c_bit = BIT_ULL(51) },
-	{ .name = "ept_ad", EPT_AD_MASKS, .present = EPT_PRESENT | EPT_R },
-	{ .name = "ept_ad_xo", EPT_AD_MASKS, .present = EPT_PRESENT, .exec_only = true },
-	{ .name = "ept_noad", EPT_MASKS, .present = EPT_PRESENT | EPT_R },
-	{ .name = "ept_noad_xo", EPT_MASKS, .present = EPT_PRESENT, .exec_only = true },
-};
-
-/* The subject. */
-static struct {
-	u64 (*split_one)(struct kvm *kvm, u64 huge_spte,
-			 union kvm_mmu_page_role role, int index);
-	void (*fill_table)(struct kvm *kvm, u64 *spt, u64 huge_spte,
-			   union kvm_mmu_page_role role, u64 clear);
-	void (*scan_table)(const u64 *spt, int level, struct kvm_lpage_scan *scan);
-	bool (*scan_is_uniform)(struct kvm *kvm, const struct kvm_lpage_scan *scan,
-				int level);
-	u64 (*make_spte)(struct kvm *kvm, const struct kvm_lpage_scan *scan, int level);
-	void (*reset_masks)(void);
-	int *nx_huge_pages;
-} kvm_ko;
-
-struct test {
-	const struct spte_masks *m;
+struct spte_test {
+	struct kunit *test;
+	const struct lpage_encoding *m;
 	struct kvm *kvm;
 	/* What is being tested. */
-	const char *what;
 	u64 spte;		/* huge SPTE, or what the children have in common */
 	int level;		/* of the children */
 	int access;
@@ -120,29 +39,19 @@ struct test {
 	u64 *want;		/* a page table */
 	u64 *got;		/* another one */
 	struct rnd_state rnd;
-	u64 nr_filled;
-	u64 nr_promoted;
-	u64 nr_scanned;
+	u64 nr_done;
 	bool failed;
 };
 
-#define NR_SPTES	512
-#define LARGE		BIT_ULL(7)
+/* One is enough: those that follow would be of the same kind, by the thousand. */
+#define failed(t, fmt, ...)							\
+do {										\
+	KUNIT_FAIL((t)->test, "SPTE 0x%llx, level %d, access %d, nx %d: " fmt,	\
+		   (t)->spte, (t)->level, (t)->access, (t)->nx, ##__VA_ARGS__);	\
+	(t)->failed = true;							\
+} while (0)
 
-static void __printf(2, 3) failed(struct test *t, const char *fmt, ...)
-{
-	struct va_format vaf = { .fmt = fmt };
-	va_list args;
-
-	va_start(args, fmt);
-	vaf.va = &args;
-	pr_err("%s: %s: SPTE 0x%llx, level %d, access %d, nx %d: %pV\n", t->m->name,
-	       t->what, t->spte, t->level, t->access, t->nx, &vaf);
-	va_end(args);
-	t->failed = true;
-}
-
-static u32 rnd(struct test *t, u32 n)
+static u32 rnd(struct spte_test *t, u32 n)
 {
 	return prandom_u32_state(&t->rnd) % n;
 }
@@ -154,24 +63,24 @@ static bool ad_disabled(u64 spte)
 	return (spte & SPTE_TDP_AD_MASK) == SPTE_TDP_AD_DISABLED;
 }
 
-static bool is_tracked(const struct spte_masks *m, u64 spte)
+static bool is_tracked(const struct lpage_encoding *m, u64 spte)
 {
-	return m->ept && ad_disabled(spte) && !(spte & EPT_RWX);
+	return m->ept && ad_disabled(spte) && !(spte & LPAGE_EPT_RWX);
 }
 
 /* R and X move up by 54 bits, W goes. */
 static u64 track(u64 spte)
 {
-	u64 saved = spte & (EPT_R | EPT_X);
+	u64 saved = spte & (LPAGE_EPT_R | LPAGE_EPT_X);
 
-	return (spte & ~EPT_RWX) | saved << 54;
+	return (spte & ~LPAGE_EPT_RWX) | saved << 54;
 }
 
 static u64 untrack(u64 spte)
 {
-	u64 saved = (spte >> 54) & (EPT_R | EPT_X);
+	u64 saved = (spte >> 54) & (LPAGE_EPT_R | LPAGE_EPT_X);
 
-	return (spte & ~(EPT_RWX | (EPT_R | EPT_X) << 54)) | saved;
+	return (spte & ~(LPAGE_EPT_RWX | (LPAGE_EPT_R | LPAGE_EPT_X) << 54)) | saved;
 }
 
 static u64 large_size(int level)
@@ -183,12 +92,12 @@ static u64 large_size(int level)
  * The SPTE that promotion is to make of children that have the bits @any
  * together, the PFN and their permissions, tracked or not, included.
  */
-static u64 promoted(struct test *t, u64 any, int level, bool all_tracked)
+static u64 promoted(struct spte_test *t, u64 any, int level, bool all_tracked)
 {
-	const struct spte_masks *m = t->m;
+	const struct lpage_encoding *m = t->m;
 	u64 spte = any & ~(large_size(level) - SZ_4K);
 
-	spte |= LARGE;
+	spte |= LPAGE_LARGE;
 	if (t->nx) {
 		spte &= ~m->exec;
 		spte |= m->no_exec;
@@ -204,17 +113,17 @@ static u64 promoted(struct test *t, u64 any, int level, bool all_tracked)
 /* The enumeration of huge SPTEs, without their PFNs */
 
 /* Counts only, as long as there is no array. */
-static void add_attr(struct test *t, u64 attr)
+static void add_attr(struct spte_test *t, u64 attr)
 {
 	if (t->attrs)
 		t->attrs[t->nr_attrs] = attr;
 	t->nr_attrs++;
 }
 
-static void add_writable_states(struct test *t, u64 attr)
+static void add_writable_states(struct spte_test *t, u64 attr)
 {
-	const struct spte_masks *m = t->m;
-	bool can_write = !m->ept || (attr & EPT_R);
+	const struct lpage_encoding *m = t->m;
+	bool can_write = !m->ept || (attr & LPAGE_EPT_R);
 
 	/* Read-only memory, and memory that KVM itself keeps from being written. */
 	add_attr(t, attr);
@@ -226,9 +135,9 @@ static void add_writable_states(struct test *t, u64 attr)
 		add_attr(t, attr | PT_WRITABLE_MASK);
 }
 
-static void add_tracked(struct test *t, u64 attr)
+static void add_tracked(struct spte_test *t, u64 attr)
 {
-	const struct spte_masks *m = t->m;
+	const struct lpage_encoding *m = t->m;
 
 	attr = track(attr);
 	add_attr(t, attr);
@@ -236,9 +145,9 @@ static void add_tracked(struct test *t, u64 attr)
 	add_attr(t, attr | m->host_writable | m->mmu_writable);
 }
 
-static void add_ad_states(struct test *t, u64 attr, u64 ad_type)
+static void add_ad_states(struct spte_test *t, u64 attr, u64 ad_type)
 {
-	const struct spte_masks *m = t->m;
+	const struct lpage_encoding *m = t->m;
 
 	attr |= ad_type;
 	add_writable_states(t, attr);
@@ -251,16 +160,16 @@ static void add_ad_states(struct test *t, u64 attr, u64 ad_type)
 	add_writable_states(t, attr | m->accessed | m->dirty);
 }
 
-static void add_permissions(struct test *t, u64 attr)
+static void add_permissions(struct spte_test *t, u64 attr)
 {
-	const struct spte_masks *m = t->m;
+	const struct lpage_encoding *m = t->m;
 	u64 perm;
 	int i;
 
 	for (i = 0; i < 4; i++) {
 		perm = i & 1 ? m->read : 0;
 		perm |= i & 2 ? m->exec : m->no_exec;
-		if (m->ept && !((attr | perm) & EPT_RWX))
+		if (m->ept && !((attr | perm) & LPAGE_EPT_RWX))
 			continue;
 		/* R is not optional but on CPUs with execute-only pages. */
 		if ((m->present & m->read) && !(i & 1))
@@ -276,22 +185,22 @@ static void add_permissions(struct test *t, u64 attr)
 	}
 }
 
-static void enumerate_attrs(struct test *t)
+static void enumerate_attrs(struct spte_test *t)
 {
-	const struct spte_masks *m = t->m;
+	const struct lpage_encoding *m = t->m;
 	u64 memtype;
 
 	t->nr_attrs = 0;
 	for (memtype = 0; memtype <= m->memtype; memtype += BIT_ULL(3)) {
-		add_permissions(t, m->present | LARGE | memtype);
+		add_permissions(t, m->present | LPAGE_LARGE | memtype);
 		/* Without the C-bit: memory of a device. */
 		if (m->c_bit)
-			add_permissions(t, m->present | LARGE | memtype | m->c_bit);
+			add_permissions(t, m->present | LPAGE_LARGE | memtype | m->c_bit);
 	}
 }
 
 /* Page frames at both ends, and bits of all kinds in between. */
-static u64 pfn_bits(struct test *t, int nr, int level)
+static u64 pfn_bits(struct spte_test *t, int nr, int level)
 {
 	static const u64 addrs[] = {
 		0, SZ_1G, BIT_ULL(36), 0x000aaaaac0000000ull, 0x000ffffffffff000ull,
@@ -305,9 +214,12 @@ static u64 pfn_bits(struct test *t, int nr, int level)
 
 /* The cases */
 
-static void test_fill(struct test *t, u64 huge_spte, union kvm_mmu_page_role role)
+/* Everything that fill and round trip are tried with. */
+typedef void (*huge_spte_check)(struct spte_test *t, union kvm_mmu_page_role role);
+
+static void check_fill(struct spte_test *t, union kvm_mmu_page_role role)
 {
-	const struct spte_masks *m = t->m;
+	const struct lpage_encoding *m = t->m;
 	const u64 clears[] = {
 		0, PT_WRITABLE_MASK, m->dirty, PT_WRITABLE_MASK | m->dirty,
 	};
@@ -318,8 +230,7 @@ static void test_fill(struct test *t, u64 huge_spte, union kvm_mmu_page_role rol
 
 	for (c = 0; c < nr_clears; c++) {
 		memset(t->got, 0x55, PAGE_SIZE);
-		kvm_ko.fill_table(t->kvm, t->got, huge_spte, role, clears[c]);
-		t->nr_filled++;
+		kvm_lpage_fill_table(t->kvm, t->got, t->spte, role, clears[c]);
 		for (i = 0; i < NR_SPTES; i++) {
 			want = t->want[i] & ~clears[c];
 			if (t->got[i] == want)
@@ -331,61 +242,56 @@ static void test_fill(struct test *t, u64 huge_spte, union kvm_mmu_page_role rol
 	}
 }
 
-static void test_round_trip(struct test *t, u64 huge_spte, union kvm_mmu_page_role role)
+static void check_round_trip(struct spte_test *t, union kvm_mmu_page_role role)
 {
-	const struct spte_masks *m = t->m;
-	bool tracked = is_tracked(m, huge_spte);
+	bool tracked = is_tracked(t->m, t->spte);
 	int level = role.level + 1;
 	struct kvm_lpage_scan scan;
 	u64 got, want;
 
-	want = promoted(t, tracked ? untrack(huge_spte) : huge_spte, level, tracked);
+	want = promoted(t, tracked ? untrack(t->spte) : t->spte, level, tracked);
 
-	kvm_ko.scan_table(t->want, role.level, &scan);
+	kvm_lpage_scan_table(t->want, role.level, &scan);
 	if (scan.nr_leaves != NR_SPTES || scan.nr_tables ||
 	    scan.nr_tracked != (tracked ? NR_SPTES : 0)) {
 		failed(t, "%d leaves, %d tables, %d tracked", scan.nr_leaves,
 		       scan.nr_tables, scan.nr_tracked);
 		return;
 	}
-	if (!kvm_ko.scan_is_uniform(t->kvm, &scan, level)) {
+	if (!kvm_lpage_scan_is_uniform(t->kvm, &scan, level)) {
 		failed(t, "not uniform");
 		return;
 	}
-	got = kvm_ko.make_spte(t->kvm, &scan, level);
+	got = kvm_lpage_make_spte(t->kvm, &scan, level);
 	if (got != want)
 		failed(t, "became 0x%llx, want 0x%llx", got, want);
-	t->nr_promoted++;
 }
 
-static void test_huge_spte(struct test *t, u64 attr, int nr_pfn,
-			   union kvm_mmu_page_role role)
+static void test_huge_spte(struct spte_test *t, u64 attr, int nr_pfn,
+			   union kvm_mmu_page_role role, huge_spte_check check)
 {
-	u64 huge_spte = attr | pfn_bits(t, nr_pfn, role.level + 1);
 	int i;
 
-	for (i = 0; i < NR_SPTES; i++)
-		t->want[i] = kvm_ko.split_one(t->kvm, huge_spte, role, i);
-
-	t->spte = huge_spte;
+	t->spte = attr | pfn_bits(t, nr_pfn, role.level + 1);
 	t->level = role.level;
 	t->access = role.access;
-	t->what = "fill";
-	test_fill(t, huge_spte, role);
-	if (t->failed)
-		return;
-	t->what = "split and promote";
-	test_round_trip(t, huge_spte, role);
+
+	for (i = 0; i < NR_SPTES; i++)
+		t->want[i] = make_small_spte(t->kvm, t->spte, role, i);
+
+	check(t, role);
+	t->nr_done++;
 }
 
-static void set_nx(struct test *t, bool nx, bool vm_disables)
+static void set_nx(struct spte_test *t, bool nx, bool vm_disables)
 {
-	*kvm_ko.nx_huge_pages = nx;
+	nx_huge_pages = nx;
 	t->kvm->arch.disable_nx_huge_pages = vm_disables;
 	t->nx = nx && !vm_disables;
 }
 
-static void test_all_roles(struct test *t, u64 attr, int nr_pfn)
+static void test_all_roles(struct spte_test *t, u64 attr, int nr_pfn,
+			   huge_spte_check check)
 {
 	static const u8 access[] = { ACC_ALL, ACC_ALL & ~ACC_EXEC_MASK };
 	union kvm_mmu_page_role role = {};
@@ -395,23 +301,23 @@ static void test_all_roles(struct test *t, u64 attr, int nr_pfn)
 		for (i = 0; i < ARRAY_SIZE(access) && !t->failed; i++) {
 			role.level = level;
 			role.access = access[i];
-			test_huge_spte(t, attr, nr_pfn, role);
+			test_huge_spte(t, attr, nr_pfn, role, check);
 		}
 	}
 }
 
-static void test_all_huge_sptes(struct test *t)
+static void test_all_huge_sptes(struct spte_test *t, huge_spte_check check)
 {
 	int i, nr_pfn;
 
 	for (i = 0; i < t->nr_attrs && !t->failed; i++) {
 		for (nr_pfn = 0; nr_pfn < NR_PFNS; nr_pfn++) {
 			set_nx(t, false, false);
-			test_all_roles(t, t->attrs[i], nr_pfn);
+			test_all_roles(t, t->attrs[i], nr_pfn, check);
 			set_nx(t, true, false);
-			test_all_roles(t, t->attrs[i], nr_pfn);
+			test_all_roles(t, t->attrs[i], nr_pfn, check);
 			set_nx(t, true, true);
-			test_all_roles(t, t->attrs[i], nr_pfn);
+			test_all_roles(t, t->attrs[i], nr_pfn, check);
 		}
 		cond_resched();
 	}
@@ -430,9 +336,9 @@ enum {
 	NR_WAYS		= 8,
 };
 
-static u64 vary(struct test *t, u64 spte, unsigned int how)
+static u64 vary(struct spte_test *t, u64 spte, unsigned int how)
 {
-	const struct spte_masks *m = t->m;
+	const struct lpage_encoding *m = t->m;
 
 	if (is_tracked(m, spte))
 		spte = untrack(spte);
@@ -449,12 +355,12 @@ static u64 vary(struct test *t, u64 spte, unsigned int how)
 			spte |= m->mmu_writable;
 		if ((spte & m->mmu_writable) && rnd(t, 2))
 			spte |= PT_WRITABLE_MASK;
-		if (m->ept && !(spte & EPT_R))
+		if (m->ept && !(spte & LPAGE_EPT_R))
 			spte &= ~PT_WRITABLE_MASK;
 	}
 	if (how & VARY_EXEC) {
 		spte ^= m->exec | m->no_exec;
-		if (m->ept && !(spte & EPT_RWX))
+		if (m->ept && !(spte & LPAGE_EPT_RWX))
 			spte |= m->exec;
 	}
 	if (how & VARY_MEMTYPE)
@@ -465,7 +371,7 @@ static u64 vary(struct test *t, u64 spte, unsigned int how)
 }
 
 /* All children, all but one, one, a few or about half. */
-static bool is_odd(struct test *t, int i, u32 kind, u32 one)
+static bool is_odd(struct spte_test *t, int i, u32 kind, u32 one)
 {
 	switch (kind) {
 	case 0:
@@ -482,7 +388,7 @@ static bool is_odd(struct test *t, int i, u32 kind, u32 one)
 }
 
 /* Fill t->want with children of @attr, some of them varied in the ways of @how. */
-static void make_table(struct test *t, u64 attr, int level, unsigned int how)
+static void make_table(struct spte_test *t, u64 attr, int level, unsigned int how)
 {
 	u64 addr = pfn_bits(t, rnd(t, NR_PFNS), level + 1);
 	u64 table = t->m->present | PT_WRITABLE_MASK | t->m->read | t->m->exec;
@@ -492,7 +398,7 @@ static void make_table(struct test *t, u64 attr, int level, unsigned int how)
 	int i;
 
 	if (level == PG_LEVEL_4K) {
-		attr &= ~LARGE;
+		attr &= ~LPAGE_LARGE;
 		how &= ~VARY_TABLES;
 	}
 
@@ -510,9 +416,9 @@ static void make_table(struct test *t, u64 attr, int level, unsigned int how)
 	}
 }
 
-static void check_table(struct test *t, int level)
+static void check_table(struct spte_test *t, int level)
 {
-	const struct spte_masks *m = t->m;
+	const struct lpage_encoding *m = t->m;
 	u64 may_differ = m->accessed | m->dirty | m->host_writable | m->mmu_writable |
 			 PT_WRITABLE_MASK;
 	u64 sums = m->accessed | m->host_writable | m->mmu_writable;
@@ -525,7 +431,7 @@ static void check_table(struct test *t, int level)
 		spte = t->want[i];
 		if (!(spte & SPTE_MMU_PRESENT_MASK))
 			continue;
-		if (level > PG_LEVEL_4K && !(spte & LARGE)) {
+		if (level > PG_LEVEL_4K && !(spte & LPAGE_LARGE)) {
 			tables++;
 			continue;
 		}
@@ -539,8 +445,8 @@ static void check_table(struct test *t, int level)
 	}
 
 	memset(&scan, 0x55, sizeof(scan));
-	kvm_ko.scan_table(t->want, level, &scan);
-	t->nr_scanned++;
+	kvm_lpage_scan_table(t->want, level, &scan);
+	t->nr_done++;
 	if (scan.nr_leaves != leaves || scan.nr_tables != tables ||
 	    scan.nr_tracked != tracked) {
 		failed(t, "%d leaves, %d tables, %d tracked, want %d, %d, %d",
@@ -560,7 +466,7 @@ static void check_table(struct test *t, int level)
 	if (t->nx)
 		may_differ |= m->exec | m->no_exec;
 	uniform = !((any ^ all) & ~may_differ);
-	if (kvm_ko.scan_is_uniform(t->kvm, &scan, level + 1) != uniform) {
+	if (kvm_lpage_scan_is_uniform(t->kvm, &scan, level + 1) != uniform) {
 		failed(t, "all 0x%llx, any 0x%llx: uniform %d, want %d",
 		       all, any, !uniform, uniform);
 		return;
@@ -569,25 +475,69 @@ static void check_table(struct test *t, int level)
 		return;
 
 	want = promoted(t, any, level + 1, tracked == leaves);
-	got = kvm_ko.make_spte(t->kvm, &scan, level + 1);
+	got = kvm_lpage_make_spte(t->kvm, &scan, level + 1);
 	if (got != want)
 		failed(t, "all 0x%llx, any 0x%llx: became 0x%llx, want 0x%llx",
 		       all, any, got, want);
-	t->nr_promoted++;
 }
 
 #define NR_RANDOM_TABLES	5000
+
+static struct spte_test *spte_test_begin(struct kunit *test)
+{
+	struct spte_test *t = kunit_kzalloc(test, sizeof(*t), GFP_KERNEL);
+
+	KUNIT_ASSERT_NOT_NULL(test, t);
+	t->test = test;
+	t->m = test->param_value;
+	t->kvm = lpage_kunit_kvm(test, t->m);
+	t->want = kunit_kzalloc(test, PAGE_SIZE, GFP_KERNEL);
+	KUNIT_ASSERT_NOT_NULL(test, t->want);
+	t->got = kunit_kzalloc(test, PAGE_SIZE, GFP_KERNEL);
+	KUNIT_ASSERT_NOT_NULL(test, t->got);
+
+	enumerate_attrs(t);
+	t->attrs = kunit_kcalloc(test, t->nr_attrs, sizeof(*t->attrs), GFP_KERNEL);
+	KUNIT_ASSERT_NOT_NULL(test, t->attrs);
+	enumerate_attrs(t);
+
+	prandom_seed_state(&t->rnd, 1);
+	return t;
+}
+
+static void spte_test_end(struct spte_test *t)
+{
+	KUNIT_EXPECT_GT(t->test, t->nr_done, 0);
+	kunit_info(t->test, "%d kinds of huge SPTEs, %llu tables\n", t->nr_attrs,
+		   t->nr_done);
+}
+
+static void test_fill(struct kunit *test)
+{
+	struct spte_test *t = spte_test_begin(test);
+
+	test_all_huge_sptes(t, check_fill);
+	spte_test_end(t);
+}
+
+static void test_round_trip(struct kunit *test)
+{
+	struct spte_test *t = spte_test_begin(test);
+
+	test_all_huge_sptes(t, check_round_trip);
+	spte_test_end(t);
+}
 
 /*
  * Without the NX mitigation all children of an NPT table have the same NX, or
  * none; the fast path relies on that.
  */
-static void test_random_tables(struct test *t)
+static void test_odd_children(struct kunit *test)
 {
+	struct spte_test *t = spte_test_begin(test);
 	unsigned int how;
 	int i, level;
 
-	t->what = "odd children";
 	t->access = ACC_ALL;
 	for (i = 0; i < NR_RANDOM_TABLES && !t->failed; i++) {
 		level = rnd(t, 2) ? PG_LEVEL_2M : PG_LEVEL_4K;
@@ -601,115 +551,59 @@ static void test_random_tables(struct test *t)
 		check_table(t, level);
 		cond_resched();
 	}
+	spte_test_end(t);
 }
 
-/* Set KVM's masks to what they are on such a CPU. */
-static void set_masks(const struct spte_masks *m)
+/*
+ * A table may be promoted with mmu_lock held for read only if it is full of 4K
+ * SPTEs that KVM may make writable, and none of them tracks accesses.
+ */
+static void test_settled(struct kunit *test)
 {
-	kvm_ko.reset_masks();
-	if (m->ept)
-		kvm_mmu_set_ept_masks(m->has_ad, m->exec_only);
-	kvm_mmu_set_me_spte_mask(m->c_bit, m->c_bit);
-}
+	struct spte_test *t = spte_test_begin(test);
+	struct kvm_lpage_scan scan;
+	int level, i, odd;
+	bool want;
+	u64 spte;
 
-static int run_config(const struct spte_masks *m)
-{
-	struct test t = { .m = m };
-	int old_nx = *kvm_ko.nx_huge_pages, r = -ENOMEM;
+	for (i = 0; i < t->nr_attrs && !t->failed; i++) {
+		for (odd = -1; odd < NR_SPTES; odd += 57) {
+			for (level = PG_LEVEL_4K; level <= PG_LEVEL_2M; level++) {
+				t->spte = t->attrs[i];
+				t->level = level;
+				spte = t->spte;
+				if (level == PG_LEVEL_4K)
+					spte &= ~LPAGE_LARGE;
+				memset64(t->want, spte, NR_SPTES);
+				if (odd >= 0)
+					t->want[odd] = SHADOW_NONPRESENT_VALUE;
+				want = odd < 0 && level == PG_LEVEL_4K &&
+				       (spte & t->m->mmu_writable) &&
+				       !is_tracked(t->m, spte);
 
-	t.kvm = vzalloc(sizeof(*t.kvm));
-	t.want = (u64 *)__get_free_page(GFP_KERNEL);
-	t.got = (u64 *)__get_free_page(GFP_KERNEL);
-	enumerate_attrs(&t);
-	t.attrs = vmalloc(array_size(t.nr_attrs, sizeof(*t.attrs)));
-	if (!t.kvm || !t.want || !t.got || !t.attrs)
-		goto out;
-	enumerate_attrs(&t);
-	prandom_seed_state(&t.rnd, 1);
-
-	set_masks(m);
-	test_all_huge_sptes(&t);
-	test_random_tables(&t);
-	*kvm_ko.nx_huge_pages = old_nx;
-
-	r = t.failed ? -EINVAL : 0;
-	pr_info("%s: %s: %d kinds of huge SPTEs, %llu tables of 512 filled, %llu odd ones scanned, %llu promoted\n",
-		m->name, r ? "not ok" : "ok", t.nr_attrs, t.nr_filled, t.nr_scanned,
-		t.nr_promoted);
-out:
-	vfree(t.attrs);
-	free_page((unsigned long)t.got);
-	free_page((unsigned long)t.want);
-	vfree(t.kvm);
-	return r;
-}
-
-/* Loading: find the subject. */
-
-static unsigned long (*lookup_name)(const char *name);
-
-/* A probe can be put on any function, and knows then where that is. */
-static int find_lookup_name(void)
-{
-	struct kprobe kp = { .symbol_name = "kallsyms_lookup_name" };
-	int r;
-
-	r = register_kprobe(&kp);
-	if (r)
-		return r;
-	lookup_name = (void *)kp.addr;
-	unregister_kprobe(&kp);
-	return 0;
-}
-
-static int find_subject(void)
-{
-	const struct {
-		const char *name;
-		void *where;
-	} symbols[] = {
-		{ "kvm:make_huge_page_split_spte", &kvm_ko.split_one },
-		{ "kvm:kvm_lpage_fill_table", &kvm_ko.fill_table },
-		{ "kvm:kvm_lpage_scan_table", &kvm_ko.scan_table },
-		{ "kvm:kvm_lpage_scan_is_uniform", &kvm_ko.scan_is_uniform },
-		{ "kvm:kvm_lpage_make_spte", &kvm_ko.make_spte },
-		{ "kvm:kvm_mmu_reset_all_pte_masks", &kvm_ko.reset_masks },
-		{ "kvm:nx_huge_pages", &kvm_ko.nx_huge_pages },
-	};
-	unsigned long addr;
-	int i;
-
-	for (i = 0; i < ARRAY_SIZE(symbols); i++) {
-		addr = lookup_name(symbols[i].name);
-		if (!addr) {
-			pr_err("no %s\n", symbols[i].name);
-			return -ENOENT;
+				kvm_lpage_scan_table(t->want, level, &scan);
+				if (kvm_lpage_scan_is_settled(&scan, level) != want)
+					failed(t, "hole %d: settled %d", odd, !want);
+				t->nr_done++;
+			}
 		}
-		*(unsigned long *)symbols[i].where = addr;
 	}
-	return 0;
+	spte_test_end(t);
 }
 
-static int __init lpage_spte_test_init(void)
-{
-	int i, r, err = 0;
+static struct kunit_case lpage_spte_cases[] = {
+	KUNIT_CASE_PARAM_ATTR(test_fill, lpage_encoding_gen_params,
+			      ((struct kunit_attributes){ .speed = KUNIT_SPEED_SLOW })),
+	KUNIT_CASE_PARAM_ATTR(test_round_trip, lpage_encoding_gen_params,
+			      ((struct kunit_attributes){ .speed = KUNIT_SPEED_SLOW })),
+	KUNIT_CASE_PARAM(test_odd_children, lpage_encoding_gen_params),
+	KUNIT_CASE_PARAM(test_settled, lpage_encoding_gen_params),
+	{}
+};
 
-	r = find_lookup_name() ?: find_subject();
-	if (r)
-		return r;
+static struct kunit_suite lpage_spte_suite = {
+	.name = "kvm_lpage_spte",
+	.test_cases = lpage_spte_cases,
+};
 
-	for (i = 0; i < ARRAY_SIZE(configs); i++) {
-		r = run_config(&configs[i]);
-		err = err ?: r;
-	}
-	return err;
-}
-module_init(lpage_spte_test_init);
-
-static void __exit lpage_spte_test_exit(void)
-{
-}
-module_exit(lpage_spte_test_exit);
-
-MODULE_DESCRIPTION("Test of KVM's SPTE arithmetic for large pages");
-MODULE_LICENSE("GPL");
+kunit_test_suite(lpage_spte_suite);

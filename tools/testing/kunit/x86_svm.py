@@ -1,0 +1,20 @@
+# SPDX-License-Identifier: GPL-2.0
+#
+# For kunit.py --qemu_config: an emulated AMD host with SVM and two NUMA nodes, on
+# which KVM finds what it needs.  A warning ends the run, and with it the tests that
+# are still to come.
+from ..qemu_config import QemuArchParams
+
+QEMU_ARCH = QemuArchParams(linux_arch='x86_64',
+			   kconfig='',
+			   qemu_arch='x86_64',
+			   kernel_path='bzImage',
+			   kernel_command_line='console=ttyS0 panic=-1 panic_on_warn=1 '
+					       'no_timer_check rcupdate.rcu_cpu_stall_timeout=120',
+			   extra_qemu_params=['-accel', 'tcg,thread=single',
+					      '-cpu', 'EPYC,+svm,+npt',
+					      '-smp', '2,sockets=2', '-m', '2G',
+					      '-object', 'memory-backend-ram,id=node0,size=1G',
+					      '-object', 'memory-backend-ram,id=node1,size=1G',
+					      '-numa', 'node,nodeid=0,memdev=node0,cpus=0',
+					      '-numa', 'node,nodeid=1,memdev=node1,cpus=1'])
