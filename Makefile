@@ -13,7 +13,7 @@ SHELL := /bin/bash
 # What the goals need of Debian's packages is installed at once, or said at once.
 goals := $(or $(MAKECMDGOALS),all)
 groups := $(if $(filter run bench host selftests kernel check check-%,$(goals)),host) \
-	  $(if $(filter snp-host,$(goals)),snp) \
+	  $(if $(filter snp-host check check-snp-host,$(goals)),snp) \
 	  $(if $(filter check check-%,$(goals)),check)
 
 # Asked once, and handed to every script.
@@ -60,13 +60,14 @@ run: host ## the main job: stock beside ours on a test host, as table, TSV and S
 bench: host ## count instructions, stock against ours, into build/results/bench.tsv
 	@scripts/bench
 
-check: host kernel ## all tests; ends with "N passed, N failed, N skipped"
+check: host snp-host kernel ## all tests; ends with "N passed, N failed, N skipped"
 	@scripts/check
 
 # check-STAGE runs one stage; the stages are the files of scripts/check.d.
 $(stages:%=check-%): check-%: host
 	@scripts/check $*
 
+check-snp-host: snp-host
 check-style check-kernel check-kunit: kernel
 
 load: modules ## swap our modules in for stock's on this machine
