@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * TSC ticks that this CPU spends on something else, for tests that run alone.
+ * TSC ticks: those of a part of a test, and those that this CPU spends on something
+ * else, for tests that run alone.
  *
  * On an emulated host that counts instructions, a tick is one instruction.
  */
@@ -13,6 +14,31 @@
 
 #include "processor.h"
 #include "test_util.h"
+
+/* A part of the test that is timed. */
+struct lpage_phase {
+	struct timespec start;
+	u64 tsc;
+
+	/* After its end: how long it was. */
+	s64 ns;
+	s64 ticks;
+};
+
+static inline struct lpage_phase lpage_phase_begin(void)
+{
+	struct lpage_phase phase;
+
+	clock_gettime(CLOCK_MONOTONIC, &phase.start);
+	phase.tsc = rdtsc();
+	return phase;
+}
+
+static inline void lpage_phase_end(struct lpage_phase *phase)
+{
+	phase->ticks = rdtsc() - phase->tsc;
+	phase->ns = timespec_to_ns(timespec_elapsed(phase->start));
+}
 
 /*
  * The page-table pages that KVM lets go of are freed a few grace periods later.

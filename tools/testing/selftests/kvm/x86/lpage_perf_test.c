@@ -46,11 +46,6 @@ struct counters {
 	uint64_t table_kb;
 };
 
-struct phase {
-	struct timespec start;
-	uint64_t tsc;
-};
-
 static struct params p = {
 	.src = VM_MEM_SRC_ANONYMOUS_HUGETLB_2MB,
 	.size = SZ_256M,
@@ -131,15 +126,6 @@ static struct counters read_counters(void)
 	return c;
 }
 
-static struct phase phase_begin(void)
-{
-	struct phase phase;
-
-	clock_gettime(CLOCK_MONOTONIC, &phase.start);
-	phase.tsc = rdtsc();
-	return phase;
-}
-
 static void print_row(const char *name, int64_t ns, int64_t ticks)
 {
 	struct counters now = read_counters();
@@ -152,12 +138,10 @@ static void print_row(const char *name, int64_t ns, int64_t ticks)
 	last = now;
 }
 
-static void phase_end(const char *name, struct phase *phase)
+static void phase_end(const char *name, struct lpage_phase *phase)
 {
-	uint64_t ticks = rdtsc() - phase->tsc;
-	int64_t ns = timespec_to_ns(timespec_elapsed(phase->start));
-
-	print_row(name, ns, ticks);
+	lpage_phase_end(phase);
+	print_row(name, phase->ns, phase->ticks);
 }
 
 static void vm_setup(void)
@@ -193,7 +177,7 @@ static void vm_setup(void)
 static void dirty_log_round(unsigned long *bitmap)
 {
 	uint64_t idle, ticks, word, nr_pages = p.size / PAGE_SIZE;
-	struct phase phase;
+	struct lpage_phase phase;
 	char name[32];
 	int i;
 
@@ -206,30 +190,30 @@ static void dirty_log_round(unsigned long *bitmap)
 	read_counters();
 	idle = rdtsc() - idle + lpage_ticks_stolen();
 
-	phase = phase_begin();
+	phase = lpage_phase_begin();
 	vm_mem_region_set_flags(vm, TEST_SLOT, KVM_MEM_LOG_DIRTY_PAGES);
 	phase_end("enable", &phase);
 
 	for (i = 1; i <= p.iterations; i++) {
-		phase = phase_begin();
+		phase = lpage_phase_begin();
 		run_vcpus();
 		snprintf(name, sizeof(name), "dirty_%d", i);
 		phase_end(name, &phase);
 
-		phase = phase_begin();
+		phase = lpage_phase_begin();
 		kvm_vm_get_dirty_log(vm, TEST_SLOT, bitmap);
 		snprintf(name, sizeof(name), "get_%d", i);
 		phase_end(name, &phase);
 		for (word = 0; word < nr_pages / BITS_PER_LONG; word++)
 			TEST_ASSERT_EQ(bitmap[word], ~0ul);
 
-		phase = phase_begin();
+		phase = lpage_phase_begin();
 		kvm_vm_clear_dirty_log(vm, TEST_SLOT, bitmap, 0, nr_pages);
 		snprintf(name, sizeof(name), "clear_%d", i);
 		phase_end(name, &phase);
 	}
 
-	phase = phase_begin();
+	phase = lpage_phase_begin();
 	vm_mem_region_set_flags(vm, TEST_SLOT, 0);
 	ticks = rdtsc();
 	phase_end("disable", &phase);
@@ -238,7 +222,7 @@ static void dirty_log_round(unsigned long *bitmap)
 	/* The frees have no wall time of their own, they ran beside the loop. */
 	print_row("settle", 0, ticks - idle);
 
-	phase = phase_begin();
+	phase = lpage_phase_begin();
 	run_vcpus();
 	phase_end("touch_again", &phase);
 }
@@ -268,7 +252,7 @@ static void help(const char *name)
 int main(int argc, char *argv[])
 {
 	unsigned long *bitmap;
-	struct phase phase;
+	struct lpage_phase phase;
 	int opt;
 
 	while ((opt = getopt(argc, argv, "b:hi:Ir:s:v:")) != -1) {
@@ -308,7 +292,7 @@ int main(int argc, char *argv[])
 
 	printf("round\tphase\tns\ttsc\tfaults\tflushes\tpages_4k\tpages_2m\tpages_1g\ttable_kb\n");
 
-	phase = phase_begin();
+	phase = lpage_phase_begin();
 	run_vcpus();
 	phase_end("populate", &phase);
 

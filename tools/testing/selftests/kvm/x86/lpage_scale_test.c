@@ -33,11 +33,6 @@ struct list {
 	int nr;
 };
 
-struct phase {
-	struct timespec start;
-	uint64_t tsc;
-};
-
 static uint64_t mem_size = SZ_1G, slot_size = SZ_1G;
 static int rounds = 1;
 
@@ -49,15 +44,6 @@ static struct kvm_vcpu *vcpu;
 static uint64_t size, threads, base_kb;
 static int round_nr;
 
-static struct phase phase_begin(void)
-{
-	struct phase phase;
-
-	clock_gettime(CLOCK_MONOTONIC, &phase.start);
-	phase.tsc = rdtsc();
-	return phase;
-}
-
 static void print_row(const char *name, int64_t ns, int64_t ticks)
 {
 	printf("%lu\t%lu\t%d\t%s\t%ld\t%ld\t%lu\t%lu\n", size / SZ_1G, threads,
@@ -66,12 +52,10 @@ static void print_row(const char *name, int64_t ns, int64_t ticks)
 	fflush(stdout);
 }
 
-static void phase_end(const char *name, struct phase *phase)
+static void phase_end(const char *name, struct lpage_phase *phase)
 {
-	uint64_t ticks = rdtsc() - phase->tsc;
-	int64_t ns = timespec_to_ns(timespec_elapsed(phase->start));
-
-	print_row(name, ns, ticks);
+	lpage_phase_end(phase);
+	print_row(name, phase->ns, phase->ticks);
 }
 
 static void set_slots(uint32_t flags)
@@ -123,21 +107,21 @@ static void set_threads(uint64_t nr)
 static void dirty_log_round(void)
 {
 	uint64_t idle, kb;
-	struct phase phase;
+	struct lpage_phase phase;
 
 	idle = lpage_ticks_stolen();
 
-	phase = phase_begin();
+	phase = lpage_phase_begin();
 	pre_fault();
 	phase_end("populate", &phase);
 	kb = lpage_sec_page_tables_kb();
 
-	phase = phase_begin();
+	phase = lpage_phase_begin();
 	set_slots(KVM_MEM_LOG_DIRTY_PAGES);
 	phase_end("enable", &phase);
 	TEST_ASSERT_EQ(lpage_vm_stat(vm, "pages_4k"), size / PAGE_SIZE);
 
-	phase = phase_begin();
+	phase = lpage_phase_begin();
 	set_slots(0);
 	phase_end("disable", &phase);
 	print_row("settle", 0, settle(idle, kb));
