@@ -152,7 +152,10 @@ void lpage_kunit_table(struct kunit *test, struct kvm_mmu_page *sp, int level)
 /* No signal is sent: a kernel thread has no use for one. */
 void lpage_kunit_kill(bool killed)
 {
-	spin_lock_irq(&current->sighand->siglock);
+	/* A task's own stays what it is. */
+	struct sighand_struct *sighand = rcu_dereference_raw(current->sighand);
+
+	spin_lock_irq(&sighand->siglock);
 	if (killed) {
 		sigaddset(&current->pending.signal, SIGKILL);
 		set_thread_flag(TIF_SIGPENDING);
@@ -160,5 +163,5 @@ void lpage_kunit_kill(bool killed)
 		sigdelset(&current->pending.signal, SIGKILL);
 		recalc_sigpending();
 	}
-	spin_unlock_irq(&current->sighand->siglock);
+	spin_unlock_irq(&sighand->siglock);
 }
