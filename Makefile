@@ -68,7 +68,7 @@ $(stages:%=check-%): check-%: host
 	@scripts/check $*
 
 check-snp-host: snp-host
-check-style check-kernel check-kunit: kernel
+check-style check-kernel check-kunit check-fault: kernel
 
 load: modules ## swap our modules in for stock's on this machine
 	@scripts/kvm-modules load build/$(KREL)/modules

@@ -15,6 +15,9 @@
 u64 lpage_vm_stat(struct kvm_vm *vm, const char *name);
 u64 lpage_vcpu_stat(struct kvm_vcpu *vcpu, const char *name);
 
+/* Several at once.  What KVM does not have is zero. */
+void lpage_vm_stats(struct kvm_vm *vm, const char * const *names, u64 *values, int nr);
+
 bool lpage_vm_has_stat(struct kvm_vm *vm, const char *name);
 
 /* Monotonic. */

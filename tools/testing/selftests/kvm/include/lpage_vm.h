@@ -20,6 +20,10 @@
 #include "svm_util.h"
 #include "test_util.h"
 
+#ifndef MADV_COLLAPSE
+#define MADV_COLLAPSE		25
+#endif
+
 #define NR_VCPUS		2
 
 /*
@@ -36,7 +40,13 @@
 #define PAGES_PER_2M		(SZ_2M / SZ_4K)
 #define PAGES_PER_1G		(SZ_1G / SZ_4K)
 
-#define NX_PARAM		"/sys/module/kvm/parameters/nx_huge_pages"
+#define PARAMS			"/sys/module/kvm/parameters/"
+#define SPLIT_PARAM		PARAMS "lpage_split"
+#define PROMOTE_PARAM		PARAMS "lpage_promote"
+#define THREADS_PARAM		PARAMS "lpage_split_threads"
+#define RATE_PARAM		PARAMS "lpage_rate_mbps"
+#define EAGER_PARAM		PARAMS "eager_page_split"
+#define NX_PARAM		PARAMS "nx_huge_pages"
 
 /* Guest side */
 
@@ -113,10 +123,17 @@ static inline u64 slot_pages(const struct slot *s)
 
 void vm_new_mode(struct test_vm *t, int nr_vcpus, enum log_mode mode);
 
+/* With code of the test's own, which gets the number of its vCPU. */
+void vm_new_guest(struct test_vm *t, int nr_vcpus, enum log_mode mode,
+		  void (*guest_code)(u64 idx));
+
 static inline void vm_new(struct test_vm *t, int nr_vcpus)
 {
 	vm_new_mode(t, nr_vcpus, LOG_LEGACY);
 }
+
+/* One vCPU, and memory that can be private to the guest. */
+void vm_new_protected(struct test_vm *t);
 
 /* A nested guest, L2 with the nested page tables at @npt, or without any if 0. */
 void vm_new_nested(struct test_vm *t, u64 npt);
@@ -219,6 +236,19 @@ void expect_faults(unsigned int line, struct test_vm *t, u64 before, u64 want);
 int file_write(const char *path, const char *value);
 void file_read(const char *path, char *value, size_t size);
 
+/* As file_write(), but it must work. */
+void param_set(const char *path, const char *value);
+
+/* Whether kvm.ko is one that these tests are for. */
+bool have_lpage_split(void);
+void require_lpage_split(void);
+
+/* KVM_CAP_X86_LPAGE_SPLIT; returns what the ioctl does. */
+int split_cap(struct test_vm *t, u64 chunk, u64 threads);
+
+/* Small chunks, so that there is something to do for each thread. */
+void use_threads(struct test_vm *t, u64 chunk, u64 threads);
+
 /* Host side: memory */
 
 /* Address space at a multiple of @align, with nothing there. */
@@ -249,6 +279,32 @@ void ring_collect(struct slot *s, unsigned long *log);
 /* What was written since the last time, to be logged again, by the VM's mode. */
 void log_collect(struct slot *s, unsigned long *log);
 
+/* Host side: rounds of writing and collecting */
+
+/* The pages of the slot that guest_write_some() chooses. */
+u64 nr_chosen(struct slot *s, u64 gen, u64 share);
+
+/* The log has these, and nothing else. */
+void expect_log(struct slot *s, const unsigned long *log, u64 gen, u64 share);
+
+/*
+ * All pages held generation @base when @nr rounds of writing began; each round
+ * wrote the next generation to a choice of them.
+ */
+void verify_rounds(struct slot *s, u64 base, int nr, u64 share);
+
+/* @one_fault: each page that gets written has been mapped, and protected. */
+void log_rounds(struct slot *s, u64 base, int nr, u64 share, bool one_fault);
+
+/* Have all of a slot mapped for writing, with generation 1 in it. */
+void populate(struct slot *s);
+
+/*
+ * With KVM_DIRTY_LOG_INITIALLY_SET nothing happens before the first collection,
+ * which reports all pages.
+ */
+void collect_first(struct slot *s);
+
 /* vCPUs that run all the while */
 
 void thread_start(pthread_t *thread, void *(*fn)(void *), void *arg);
@@ -272,6 +328,27 @@ void hammer_wait(struct test_vm *t, u64 nr_pages);
 void hammer_stop(struct hammer *hammers, struct slot *s);
 
 void host_read(struct slot *s, u64 *words);
+
+/* Threads that race with what the test does to a slot, their argument */
+
+#define RACE_ROUNDS	40
+#define NOTIFIER_ROUNDS	(3 * RACE_ROUNDS)
+
+/* Turns logging on and off, RACE_ROUNDS times. */
+void *toggle_thread(void *slot);
+
+/*
+ * Splits and collapses huge pages of the host under KVM's feet, in ways that keep
+ * their content.  Nothing but mmu_notifiers and mmu_lock orders this with KVM.
+ */
+void *notifier_thread(void *slot);
+
+/*
+ * Kill a VM that turns logging on and off, at another point in each of so many
+ * rounds, and find all its page tables gone.  Its vCPUs write @nr_pages each
+ * before it begins.
+ */
+void vm_exit_race(int rounds, u64 size, u64 threads, u64 nr_pages);
 
 /* SMM has its own address space: a handler that counts up SMM_PAGES pages there. */
 

@@ -9,32 +9,46 @@
 #include "lpage_test.h"
 
 /*
- * Read one statistic of the VM or vCPU that @stats_fd stands for, and close
- * @stats_fd.  Looking the name up anew each time keeps this independent of how
- * the selftest library of the day caches descriptors.
+ * Read statistics of the VM or vCPU that @stats_fd stands for, by their names, and
+ * close @stats_fd.  Returns how many there are.  Looking the names up anew each
+ * time keeps this independent of how the selftest library of the day caches
+ * descriptors.
  */
-static bool read_stat(int stats_fd, const char *name, u64 *value)
+static int read_stats(int stats_fd, const char * const *names, u64 *values, int nr)
 {
-	struct kvm_stats_header header;
 	struct kvm_stats_desc *descs, *desc;
-	bool found = false;
+	struct kvm_stats_header header;
+	int found = 0, j;
 	u32 i;
 
 	read_stats_header(stats_fd, &header);
 	descs = read_stats_descriptors(stats_fd, &header);
 
-	for (i = 0; i < header.num_desc && !found; i++) {
+	for (i = 0; i < header.num_desc && found < nr; i++) {
 		desc = get_stats_descriptor(descs, i, &header);
-		if (strcmp(desc->name, name))
+		for (j = 0; j < nr && strcmp(desc->name, names[j]); j++)
+			;
+		if (j == nr)
 			continue;
 
-		read_stat_data(stats_fd, &header, desc, value, 1);
-		found = true;
+		read_stat_data(stats_fd, &header, desc, &values[j], 1);
+		found++;
 	}
 
 	free(descs);
 	close(stats_fd);
 	return found;
+}
+
+static bool read_stat(int stats_fd, const char *name, u64 *value)
+{
+	return read_stats(stats_fd, &name, value, 1);
+}
+
+void lpage_vm_stats(struct kvm_vm *vm, const char * const *names, u64 *values, int nr)
+{
+	memset(values, 0, nr * sizeof(*values));
+	read_stats(vm_get_stats_fd(vm), names, values, nr);
 }
 
 u64 lpage_vm_stat(struct kvm_vm *vm, const char *name)

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include <asm/barrier.h>
+#include <linux/kvm_lpage.h>
 
 #include "kselftest.h"
 #include "lpage_vm.h"
@@ -162,7 +163,8 @@ static void vm_set_mode(struct test_vm *t, enum log_mode mode)
 	vm_enable_cap(t->vm, KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2, flags);
 }
 
-void vm_new_mode(struct test_vm *t, int nr_vcpus, enum log_mode mode)
+void vm_new_guest(struct test_vm *t, int nr_vcpus, enum log_mode mode,
+		  void (*guest_code)(u64 idx))
 {
 	int i;
 
@@ -171,10 +173,31 @@ void vm_new_mode(struct test_vm *t, int nr_vcpus, enum log_mode mode)
 	/* Rings must be there before the first vCPU. */
 	vm_set_mode(t, mode);
 	for (i = 0; i < nr_vcpus; i++)
-		t->vcpu[i] = vm_vcpu_add(t->vm, i, guest_main);
+		t->vcpu[i] = vm_vcpu_add(t->vm, i, guest_code);
 	vm_setup(t);
 	for (i = 0; i < nr_vcpus; i++)
 		vcpu_args_set(t->vcpu[i], 1, (u64)i);
+	vm_prefault(t);
+}
+
+void vm_new_mode(struct test_vm *t, int nr_vcpus, enum log_mode mode)
+{
+	vm_new_guest(t, nr_vcpus, mode, guest_main);
+}
+
+void vm_new_protected(struct test_vm *t)
+{
+	struct vm_shape shape = VM_SHAPE_DEFAULT;
+
+	if (!(kvm_check_cap(KVM_CAP_VM_TYPES) & BIT(KVM_X86_SW_PROTECTED_VM)))
+		skip("needs KVM_X86_SW_PROTECTED_VM");
+
+	shape.type = KVM_X86_SW_PROTECTED_VM;
+	t->nr_vcpus = 1;
+	t->mode = LOG_LEGACY;
+	t->vm = __vm_create_shape_with_one_vcpu(shape, &t->vcpu[0], 0, guest_main);
+	vm_setup(t);
+	vcpu_args_set(t->vcpu[0], 1, 0ul);
 	vm_prefault(t);
 }
 
@@ -310,12 +333,9 @@ static const char * const stat_names[NR_STATS] = {
 
 struct stats stats_read(struct test_vm *t)
 {
-	struct stats stats = {};
-	int i;
+	struct stats stats;
 
-	for (i = 0; i < NR_STATS; i++)
-		if (lpage_vm_has_stat(t->vm, stat_names[i]))
-			stats.val[i] = lpage_vm_stat(t->vm, stat_names[i]);
+	lpage_vm_stats(t->vm, stat_names, stats.val, NR_STATS);
 	stats.sec_page_tables_kb = lpage_sec_page_tables_kb();
 	return stats;
 }
@@ -401,6 +421,39 @@ void file_read(const char *path, char *value, size_t size)
 	TEST_ASSERT(len > 0, "Cannot read %s", path);
 	value[len] = '\0';
 	close(fd);
+}
+
+bool have_lpage_split(void)
+{
+	return !access(SPLIT_PARAM, F_OK);
+}
+
+void require_lpage_split(void)
+{
+	if (!have_lpage_split())
+		skip("kvm.ko has no lpage_split");
+}
+
+void param_set(const char *path, const char *value)
+{
+	int err = file_write(path, value);
+
+	TEST_ASSERT(!err, "Writing %s to %s gave %s", value, path, strerror(err));
+}
+
+int split_cap(struct test_vm *t, u64 chunk, u64 threads)
+{
+	struct kvm_enable_cap cap = {
+		.cap = KVM_CAP_X86_LPAGE_SPLIT,
+		.args = { chunk, threads },
+	};
+
+	return __vm_ioctl(t->vm, KVM_ENABLE_CAP, &cap);
+}
+
+void use_threads(struct test_vm *t, u64 chunk, u64 threads)
+{
+	TEST_ASSERT(!split_cap(t, chunk, threads), "Cannot set chunk and threads");
 }
 
 /* Host side: memory */
@@ -559,6 +612,81 @@ void log_collect(struct slot *s, unsigned long *log)
 	}
 }
 
+/* Rounds of writing and collecting */
+
+u64 nr_chosen(struct slot *s, u64 gen, u64 share)
+{
+	u64 i, nr = 0;
+
+	for (i = 0; i < slot_pages(s); i++)
+		nr += chosen(s->gpa + i * s->stride, gen, share);
+	return nr;
+}
+
+void expect_log(struct slot *s, const unsigned long *log, u64 gen, u64 share)
+{
+	u64 i, nr = 0;
+
+	for (i = 0; i < slot_pages(s); i++)
+		TEST_ASSERT(log_has(s, log, i) == chosen(s->gpa + i * s->stride, gen, share),
+			    "Page %lu is %s in the dirty log", i,
+			    log_has(s, log, i) ? "dirty" : "clean");
+	/* Nor is there anything in between, or after the end. */
+	for (i = 0; i < s->size / SZ_4K / 64 + 1; i++)
+		nr += __builtin_popcountl(log[i]);
+	TEST_ASSERT(nr == nr_chosen(s, gen, share), "%lu pages in the dirty log, want %lu",
+		    nr, nr_chosen(s, gen, share));
+}
+
+void verify_rounds(struct slot *s, u64 base, int nr, u64 share)
+{
+	u64 i, gen;
+
+	for (i = 0; i < slot_pages(s); i++) {
+		for (gen = base + nr; gen > base; gen--)
+			if (chosen(s->gpa + i * s->stride, gen, share))
+				break;
+		host_verify(s, i, 1, gen);
+	}
+}
+
+void log_rounds(struct slot *s, u64 base, int nr, u64 share, bool one_fault)
+{
+	unsigned long *log = log_alloc(s);
+	u64 gen, faults;
+
+	for (gen = base + 1; gen <= base + nr; gen++) {
+		faults = faults_taken(s->t);
+		guest_write_some(s, gen, share);
+		if (one_fault)
+			EXPECT_FAULTS(s->t, faults, nr_chosen(s, gen, share));
+		log_collect(s, log);
+		expect_log(s, log, gen, share);
+	}
+	verify_rounds(s, base, nr, share);
+	free(log);
+}
+
+void populate(struct slot *s)
+{
+	host_write(s, 0, slot_pages(s), 2);
+	guest_verify(s, 0, slot_pages(s), 2);
+	guest_write(s, 0, slot_pages(s), 1);
+}
+
+void collect_first(struct slot *s)
+{
+	unsigned long *log;
+
+	if (s->t->mode != LOG_INITIALLY_SET)
+		return;
+
+	log = log_alloc(s);
+	log_collect(s, log);
+	log_expect(s, log, 0, slot_pages(s), true);
+	free(log);
+}
+
 /* vCPUs that run all the while */
 
 void thread_start(pthread_t *thread, void *(*fn)(void *), void *arg)
@@ -652,6 +780,93 @@ void host_read(struct slot *s, u64 *words)
 
 	for (i = 0; i < slot_pages(s); i++)
 		words[i] = READ_ONCE(*host_word(s, i));
+}
+
+/* Races with turning logging on and off */
+
+void *toggle_thread(void *arg)
+{
+	struct slot *s = arg;
+	int i;
+
+	for (i = 0; i < RACE_ROUNDS; i++) {
+		slot_log(s, true);
+		hammer_wait(s->t, 16);
+		slot_log(s, false);
+	}
+	return NULL;
+}
+
+void *notifier_thread(void *arg)
+{
+	struct slot *s = arg;
+	char *range, *page;
+	int i;
+
+	for (i = 0; i < NOTIFIER_ROUNDS; i++) {
+		range = s->hva + i % (s->size / SZ_2M) * SZ_2M;
+		page = range + i * 7 % PAGES_PER_2M * SZ_4K;
+		TEST_ASSERT(!mprotect(page, SZ_4K, PROT_READ), "mprotect() failed");
+		TEST_ASSERT(!mprotect(page, SZ_4K, PROT_READ | PROT_WRITE), "mprotect() failed");
+		/* To a new huge page; best effort, as the kernel promises no more. */
+		madvise(range, SZ_2M, MADV_COLLAPSE);
+	}
+	return NULL;
+}
+
+/* Turns logging on and off until it is killed; says in @toggles how often. */
+static void __noreturn exit_race_child(u64 size, u64 threads, u64 nr_pages, u64 *toggles)
+{
+	struct hammer hammers[NR_VCPUS];
+	struct test_vm t;
+	struct slot s;
+
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	vm_new(&t, NR_VCPUS);
+	if (have_lpage_split())
+		use_threads(&t, SZ_4M, threads);
+	slot_add(&t, &s, TEST_SLOT, TEST_GPA, size, alloc_hugetlb(size, SZ_2M));
+	hammer_start(hammers, &s);
+	hammer_wait(&t, nr_pages);
+	for (;;) {
+		slot_log(&s, true);
+		WRITE_ONCE(*toggles, *toggles + 1);
+		slot_log(&s, false);
+		WRITE_ONCE(*toggles, *toggles + 1);
+	}
+}
+
+void vm_exit_race(int rounds, u64 size, u64 threads, u64 nr_pages)
+{
+	u64 *toggles, before_kb;
+	int status, round;
+	pid_t pid;
+
+	toggles = mmap(NULL, SZ_4K, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	TEST_ASSERT(toggles != MAP_FAILED, "mmap() failed");
+	before_kb = lpage_sec_page_tables_kb();
+
+	for (round = 0; round < rounds; round++) {
+		WRITE_ONCE(*toggles, 0);
+		pid = fork();
+		TEST_ASSERT(pid >= 0, "fork() failed");
+		if (!pid)
+			exit_race_child(size, threads, nr_pages, toggles);
+
+		/* Odd: about to be turned off.  Even: about to be turned on. */
+		while (READ_ONCE(*toggles) < 5 + round) {
+			if (waitpid(pid, &status, WNOHANG) == pid) {
+				if (WIFEXITED(status) && WEXITSTATUS(status) == KSFT_SKIP)
+					exit(KSFT_SKIP);
+				TEST_FAIL("The VM's process ended by itself");
+			}
+			give_way();
+		}
+		kill(pid, SIGKILL);
+		TEST_ASSERT(waitpid(pid, &status, 0) == pid && WIFSIGNALED(status),
+			    "The VM's process was not killed");
+	}
+	lpage_wait_sec_page_tables(before_kb, 10000);
 }
 
 /* SMM */

@@ -21,10 +21,6 @@
 #include "kselftest.h"
 #include "lpage_vm.h"
 
-#ifndef MADV_COLLAPSE
-#define MADV_COLLAPSE		25
-#endif
-
 #define PARAM			"/sys/module/kvm/parameters/lpage_promote"
 
 #define INSN_RET		0xc3
@@ -928,21 +924,6 @@ static void test_toggle_while_faulting(void)
 
 /* Slots and VMs that go away */
 
-#define RACE_ROUNDS	40
-
-static void *toggle_thread(void *arg)
-{
-	struct slot *s = arg;
-	int i;
-
-	for (i = 0; i < RACE_ROUNDS; i++) {
-		slot_log(s, true);
-		hammer_wait(s->t, 16);
-		slot_log(s, false);
-	}
-	return NULL;
-}
-
 static void test_memslot_delete_race(void)
 {
 	struct hammer hammers[NR_VCPUS];
@@ -966,83 +947,13 @@ static void test_memslot_delete_race(void)
 	hammer_stop(hammers, &s);
 }
 
-/*
- * The VM is killed at any point of turning logging on and off, on a slot that
- * is large enough for promotion to take more than one hold of mmu_lock.
- */
+/* On a slot that is large enough for more than one hold of mmu_lock. */
 static void test_vm_exit_race(void)
 {
-	struct hammer hammers[NR_VCPUS];
-	u64 *toggles, before_kb;
-	int status, round;
-	struct test_vm t;
-	struct slot s;
-	pid_t pid;
-
-	toggles = mmap(NULL, SZ_4K, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	TEST_ASSERT(toggles != MAP_FAILED, "mmap() failed");
-	before_kb = lpage_sec_page_tables_kb();
-
-	for (round = 0; round < 6; round++) {
-		WRITE_ONCE(*toggles, 0);
-		pid = fork();
-		TEST_ASSERT(pid >= 0, "fork() failed");
-		if (!pid) {
-			prctl(PR_SET_PDEATHSIG, SIGKILL);
-			vm_new(&t, NR_VCPUS);
-			slot_add(&t, &s, TEST_SLOT, TEST_GPA, SZ_256M,
-				 alloc_hugetlb(SZ_256M, SZ_2M));
-			hammer_start(hammers, &s);
-			hammer_wait(&t, slot_pages(&s));
-			for (;;) {
-				slot_log(&s, true);
-				WRITE_ONCE(*toggles, *toggles + 1);
-				slot_log(&s, false);
-				WRITE_ONCE(*toggles, *toggles + 1);
-			}
-		}
-
-		/* Odd: about to be turned off.  Even: about to be turned on. */
-		while (READ_ONCE(*toggles) < 5 + round) {
-			if (waitpid(pid, &status, WNOHANG) == pid) {
-				if (WIFEXITED(status) && WEXITSTATUS(status) == KSFT_SKIP)
-					exit(KSFT_SKIP);
-				TEST_FAIL("The VM's process ended by itself");
-			}
-			give_way();
-		}
-		kill(pid, SIGKILL);
-		TEST_ASSERT(waitpid(pid, &status, 0) == pid && WIFSIGNALED(status),
-			    "The VM's process was not killed");
-	}
-	lpage_wait_sec_page_tables(before_kb, 10000);
+	vm_exit_race(6, SZ_256M, 1, SZ_256M / SZ_4K);
 }
 
 /* Host memory that changes while logging is turned on and off */
-
-#define NOTIFIER_ROUNDS	150
-
-/*
- * Split and collapse huge pages of the host under KVM's feet, in ways that
- * keep their content.  Nothing but mmu_notifiers and mmu_lock orders this with
- * promotion.
- */
-static void *notifier_thread(void *arg)
-{
-	struct slot *s = arg;
-	char *range, *page;
-	int i;
-
-	for (i = 0; i < NOTIFIER_ROUNDS; i++) {
-		range = s->hva + i % (s->size / SZ_2M) * SZ_2M;
-		page = range + i * 7 % PAGES_PER_2M * SZ_4K;
-		TEST_ASSERT(!mprotect(page, SZ_4K, PROT_READ), "mprotect() failed");
-		TEST_ASSERT(!mprotect(page, SZ_4K, PROT_READ | PROT_WRITE), "mprotect() failed");
-		/* To a new huge page; best effort, as the kernel promises no more. */
-		madvise(range, SZ_2M, MADV_COLLAPSE);
-	}
-	return NULL;
-}
 
 static void test_mmu_notifier_race(void)
 {

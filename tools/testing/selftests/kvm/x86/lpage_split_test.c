@@ -35,17 +35,6 @@
 #include "kselftest.h"
 #include "lpage_vm.h"
 
-#ifndef MADV_COLLAPSE
-#define MADV_COLLAPSE		25
-#endif
-
-#define PARAMS			"/sys/module/kvm/parameters/"
-#define SPLIT_PARAM		PARAMS "lpage_split"
-#define PROMOTE_PARAM		PARAMS "lpage_promote"
-#define THREADS_PARAM		PARAMS "lpage_split_threads"
-#define RATE_PARAM		PARAMS "lpage_rate_mbps"
-#define EAGER_PARAM		PARAMS "eager_page_split"
-
 #define INSN_RET		0xc3
 
 /* What is to be prompt is no slower than this, even on a host that is emulated. */
@@ -53,41 +42,6 @@
 
 /* The choice of pages in most rounds: one in eight. */
 #define SOME			32
-
-/* Whether kvm.ko is one that these tests are for. */
-static bool have_lpage_split(void)
-{
-	return !access(SPLIT_PARAM, F_OK);
-}
-
-static void require_lpage_split(void)
-{
-	if (!have_lpage_split())
-		skip("kvm.ko has no lpage_split");
-}
-
-static void param_set(const char *path, const char *value)
-{
-	int err = file_write(path, value);
-
-	TEST_ASSERT(!err, "Writing %s to %s gave %s", value, path, strerror(err));
-}
-
-static int split_cap(struct test_vm *t, u64 chunk, u64 threads)
-{
-	struct kvm_enable_cap cap = {
-		.cap = KVM_CAP_X86_LPAGE_SPLIT,
-		.args = { chunk, threads },
-	};
-
-	return __vm_ioctl(t->vm, KVM_ENABLE_CAP, &cap);
-}
-
-/* Small chunks, so that there is something to do for each thread. */
-static void use_threads(struct test_vm *t, u64 chunk, u64 threads)
-{
-	TEST_ASSERT(!split_cap(t, chunk, threads), "Cannot set chunk and threads");
-}
 
 static u64 random_state = 1;
 
@@ -135,72 +89,6 @@ static void expect_counted(unsigned int line, const struct stats *before,
 
 /* Rounds of writing and collecting */
 
-static u64 nr_chosen(struct slot *s, u64 gen, u64 share)
-{
-	u64 i, nr = 0;
-
-	for (i = 0; i < slot_pages(s); i++)
-		nr += chosen(s->gpa + i * s->stride, gen, share);
-	return nr;
-}
-
-static void expect_log(struct slot *s, const unsigned long *log, u64 gen, u64 share)
-{
-	u64 i, nr = 0;
-
-	for (i = 0; i < slot_pages(s); i++)
-		TEST_ASSERT(log_has(s, log, i) == chosen(s->gpa + i * s->stride, gen, share),
-			    "Page %lu is %s in the dirty log", i,
-			    log_has(s, log, i) ? "dirty" : "clean");
-	/* Nor is there anything in between, or after the end. */
-	for (i = 0; i < s->size / SZ_4K / 64 + 1; i++)
-		nr += __builtin_popcountl(log[i]);
-	TEST_ASSERT(nr == nr_chosen(s, gen, share), "%lu pages in the dirty log, want %lu",
-		    nr, nr_chosen(s, gen, share));
-}
-
-/*
- * All pages held generation @base when @nr rounds of writing began; each round
- * wrote the next generation to a choice of them.
- */
-static void verify_rounds(struct slot *s, u64 base, int nr, u64 share)
-{
-	u64 i, gen;
-
-	for (i = 0; i < slot_pages(s); i++) {
-		for (gen = base + nr; gen > base; gen--)
-			if (chosen(s->gpa + i * s->stride, gen, share))
-				break;
-		host_verify(s, i, 1, gen);
-	}
-}
-
-/* @one_fault: each page that gets written has been mapped, and protected. */
-static void log_rounds(struct slot *s, u64 base, int nr, u64 share, bool one_fault)
-{
-	unsigned long *log = log_alloc(s);
-	u64 gen, faults;
-
-	for (gen = base + 1; gen <= base + nr; gen++) {
-		faults = faults_taken(s->t);
-		guest_write_some(s, gen, share);
-		if (one_fault)
-			EXPECT_FAULTS(s->t, faults, nr_chosen(s, gen, share));
-		log_collect(s, log);
-		expect_log(s, log, gen, share);
-	}
-	verify_rounds(s, base, nr, share);
-	free(log);
-}
-
-/* Have all of a slot mapped for writing, with generation 1 in it. */
-static void populate(struct slot *s)
-{
-	host_write(s, 0, slot_pages(s), 2);
-	guest_verify(s, 0, slot_pages(s), 2);
-	guest_write(s, 0, slot_pages(s), 1);
-}
-
 /* Nothing but the slot's pages is seen to be different after reading. */
 static void expect_unchanged(struct slot *s)
 {
@@ -218,23 +106,6 @@ static void expect_writable(struct slot *s)
 
 	guest_write(s, 0, slot_pages(s), 1);
 	EXPECT_FAULTS(s->t, faults, 0);
-}
-
-/*
- * With KVM_DIRTY_LOG_INITIALLY_SET nothing happens before the first collection,
- * which reports all pages.
- */
-static void collect_first(struct slot *s)
-{
-	unsigned long *log;
-
-	if (s->t->mode != LOG_INITIALLY_SET)
-		return;
-
-	log = log_alloc(s);
-	log_collect(s, log);
-	log_expect(s, log, 0, slot_pages(s), true);
-	free(log);
 }
 
 /*
@@ -2376,21 +2247,6 @@ static void test_tlb(void)
 
 /* Slots and VMs that go away, host memory that changes */
 
-#define RACE_ROUNDS	40
-
-static void *toggle_thread(void *arg)
-{
-	struct slot *s = arg;
-	int i;
-
-	for (i = 0; i < RACE_ROUNDS; i++) {
-		slot_log(s, true);
-		hammer_wait(s->t, 16);
-		slot_log(s, false);
-	}
-	return NULL;
-}
-
 static void test_memslot_race(void)
 {
 	struct hammer hammers[NR_VCPUS];
@@ -2432,27 +2288,6 @@ static void test_memslot_race(void)
 	EXPECT_DELTA(before, after, PAGES_4K, 0);
 	EXPECT_DELTA(before, after, PAGES_2M, 0);
 	lpage_wait_sec_page_tables(before.sec_page_tables_kb, 1000);
-}
-
-/*
- * Split and collapse huge pages of the host under KVM's feet, in ways that keep
- * their content.  Nothing but mmu_notifiers and mmu_lock orders this with us.
- */
-static void *notifier_thread(void *arg)
-{
-	struct slot *s = arg;
-	char *range, *page;
-	int i;
-
-	for (i = 0; i < 2 * RACE_ROUNDS; i++) {
-		range = s->hva + i % (s->size / SZ_2M) * SZ_2M;
-		page = range + i * 7 % PAGES_PER_2M * SZ_4K;
-		TEST_ASSERT(!mprotect(page, SZ_4K, PROT_READ), "mprotect() failed");
-		TEST_ASSERT(!mprotect(page, SZ_4K, PROT_READ | PROT_WRITE), "mprotect() failed");
-		/* To a new huge page; best effort, as the kernel promises no more. */
-		madvise(range, SZ_2M, MADV_COLLAPSE);
-	}
-	return NULL;
 }
 
 static void test_mmu_notifier_race(void)
@@ -2519,52 +2354,7 @@ static void test_dontneed_race(void)
 /* Killed at any point of turning logging on and off, with workers about. */
 static void test_vm_exit_race(void)
 {
-	struct hammer hammers[NR_VCPUS];
-	u64 *toggles, before_kb;
-	int status, round;
-	struct test_vm t;
-	struct slot s;
-	pid_t pid;
-
-	toggles = mmap(NULL, SZ_4K, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	TEST_ASSERT(toggles != MAP_FAILED, "mmap() failed");
-	before_kb = lpage_sec_page_tables_kb();
-
-	for (round = 0; round < 4; round++) {
-		WRITE_ONCE(*toggles, 0);
-		pid = fork();
-		TEST_ASSERT(pid >= 0, "fork() failed");
-		if (!pid) {
-			prctl(PR_SET_PDEATHSIG, SIGKILL);
-			vm_new(&t, NR_VCPUS);
-			if (have_lpage_split())
-				use_threads(&t, SZ_4M, 3);
-			slot_add(&t, &s, TEST_SLOT, TEST_GPA, SZ_64M,
-				 alloc_hugetlb(SZ_64M, SZ_2M));
-			hammer_start(hammers, &s);
-			hammer_wait(&t, 1024);
-			for (;;) {
-				slot_log(&s, true);
-				WRITE_ONCE(*toggles, *toggles + 1);
-				slot_log(&s, false);
-				WRITE_ONCE(*toggles, *toggles + 1);
-			}
-		}
-
-		/* Odd: about to be turned off.  Even: about to be turned on. */
-		while (READ_ONCE(*toggles) < 5 + round) {
-			if (waitpid(pid, &status, WNOHANG) == pid) {
-				if (WIFEXITED(status) && WEXITSTATUS(status) == KSFT_SKIP)
-					exit(KSFT_SKIP);
-				TEST_FAIL("The VM's process ended by itself");
-			}
-			give_way();
-		}
-		kill(pid, SIGKILL);
-		TEST_ASSERT(waitpid(pid, &status, 0) == pid && WIFSIGNALED(status),
-			    "The VM's process was not killed");
-	}
-	lpage_wait_sec_page_tables(before_kb, 10000);
+	vm_exit_race(4, SZ_64M, 3, 1024);
 }
 
 /* Leaks */

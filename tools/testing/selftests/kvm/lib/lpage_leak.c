@@ -1,0 +1,137 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "kselftest.h"
+#include "lpage_leak.h"
+#include "lpage_test.h"
+#include "test_util.h"
+
+#define ALLOCINFO		"/proc/allocinfo"
+
+/* Whose allocations are looked at: KVM's own, and those it has others do for it. */
+static const char * const sources[] = {
+	"arch/x86/kvm/", "virt/kvm/", "kernel/vhost_task.c:",
+};
+
+#define MAX_SITES		512
+
+struct site {
+	char name[128];
+	u64 bytes;
+};
+
+struct lpage_leaks {
+	u64 sec_page_tables_kb;
+	int nr_sites;
+	struct site sites[MAX_SITES];
+};
+
+bool lpage_leaks_known(void)
+{
+	return !access(ALLOCINFO, R_OK);
+}
+
+static bool is_ours(const char *name)
+{
+	int i;
+
+	for (i = 0; i < ARRAY_SIZE(sources); i++)
+		if (strstr(name, sources[i]))
+			return true;
+	return false;
+}
+
+/* A line is "BYTES CALLS FILE:LINE func:NAME", and some are titles. */
+static void read_sites(struct lpage_leaks *leaks)
+{
+	unsigned long long bytes;
+	struct site *site;
+	char line[512];
+	FILE *file;
+	int at;
+
+	leaks->nr_sites = 0;
+	file = fopen(ALLOCINFO, "r");
+	TEST_ASSERT(file, "Cannot open " ALLOCINFO);
+	while (fgets(line, sizeof(line), file)) {
+		if (sscanf(line, "%llu %*u %n", &bytes, &at) != 1 || !is_ours(line + at))
+			continue;
+		TEST_ASSERT(leaks->nr_sites < MAX_SITES, "More than %d lines", MAX_SITES);
+		site = &leaks->sites[leaks->nr_sites++];
+		site->bytes = bytes;
+		snprintf(site->name, sizeof(site->name), "%.*s",
+			 (int)strcspn(line + at, "\n"), line + at);
+	}
+	fclose(file);
+	TEST_ASSERT(leaks->nr_sites, ALLOCINFO " has nothing of KVM");
+}
+
+static void read_now(struct lpage_leaks *leaks)
+{
+	leaks->sec_page_tables_kb = lpage_sec_page_tables_kb();
+	leaks->nr_sites = 0;
+	if (lpage_leaks_known())
+		read_sites(leaks);
+}
+
+struct lpage_leaks *lpage_leaks_begin(void)
+{
+	struct lpage_leaks *leaks = malloc(sizeof(*leaks));
+
+	TEST_ASSERT(leaks, "No memory");
+	read_now(leaks);
+	return leaks;
+}
+
+/* A module that was loaded meanwhile would bring lines of its own. */
+static u64 bytes_before(const struct lpage_leaks *begin, const char *name)
+{
+	int i;
+
+	for (i = 0; i < begin->nr_sites; i++)
+		if (!strcmp(begin->sites[i].name, name))
+			return begin->sites[i].bytes;
+	return 0;
+}
+
+static bool is_gone(const struct lpage_leaks *begin, const struct lpage_leaks *now, bool say)
+{
+	bool gone = now->sec_page_tables_kb <= begin->sec_page_tables_kb;
+	const struct site *site;
+	u64 before;
+
+	if (say && !gone)
+		ksft_print_msg("leaked: %lu kB of page tables, %lu kB before\n",
+			       now->sec_page_tables_kb, begin->sec_page_tables_kb);
+	for (site = now->sites; site < now->sites + now->nr_sites; site++) {
+		before = bytes_before(begin, site->name);
+		if (site->bytes <= before)
+			continue;
+		gone = false;
+		if (say)
+			ksft_print_msg("leaked: %lu bytes, %lu before: %s\n", site->bytes,
+				       before, site->name);
+	}
+	return gone;
+}
+
+bool lpage_leaks_gone(const struct lpage_leaks *begin, int ms)
+{
+	struct lpage_leaks *now = malloc(sizeof(*now));
+	s64 deadline = lpage_now_ms() + ms;
+	bool gone, late;
+
+	TEST_ASSERT(now, "No memory");
+	do {
+		late = lpage_now_ms() >= deadline;
+		read_now(now);
+		gone = is_gone(begin, now, late);
+		if (!gone)
+			usleep(10000);
+	} while (!gone && !late);
+	free(now);
+	return gone;
+}
