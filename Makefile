@@ -12,9 +12,12 @@ SHELL := /bin/bash
 
 # What the goals need of Debian's packages is installed at once, or said at once.
 goals := $(or $(MAKECMDGOALS),all)
-groups := $(if $(filter run bench host selftests kernel check check-%,$(goals)),host) \
+groups := $(if $(filter run bench host selftests kernel stress check check-%,$(goals)),host) \
 	  $(if $(filter snp-host check check-snp-host,$(goals)),snp) \
 	  $(if $(filter check check-%,$(goals)),check)
+
+# "make stress SECONDS=..." is ours; bash counts in a variable of that name.
+unexport SECONDS
 
 # Asked once, and handed to every script.
 ifneq ($(filter-out help clean unload status,$(goals)),)
@@ -29,7 +32,7 @@ endif
 
 stages := $(notdir $(wildcard scripts/check.d/*))
 
-.PHONY: all modules sources tree selftests host snp-host kernel run check \
+.PHONY: all modules sources tree selftests host snp-host kernel run check stress \
 	bench load unload status dkms dkms-remove sign clean help $(stages:%=check-%)
 
 all: modules ## build the modules for the kernel
@@ -68,7 +71,10 @@ $(stages:%=check-%): check-%: host
 	@scripts/check $*
 
 check-snp-host: snp-host
-check-style check-kernel check-kunit check-fault: kernel
+check-style check-kernel check-kunit check-fault check-stress: kernel
+
+stress: host kernel ## SECONDS=N of random load on the debug kernel (60)
+	@scripts/stress $(or $(SECONDS),60)
 
 load: modules ## swap our modules in for stock's on this machine
 	@scripts/kvm-modules load build/$(KREL)/modules
