@@ -3,7 +3,7 @@
  * The RMP's rules for the private memory of an SNP guest, which a hypervisor cannot
  * break by way of KVM: pages of another guest, of another address, of another size, not
  * validated (APM 2, 15.36.10); PVALIDATE and RMPADJUST in all cases (APM 3); VMPLs
- * (15.36.7); the VMSA (15.36.8 and 15.36.12).
+ * (15.36.7); the VMSA (15.36.12).
  *
  * The guest maps the block twice, as private and as shared memory.  An access that
  * faults is tried again by the next VMRUN.
@@ -49,13 +49,15 @@ static int assign(struct guest_vm *s, int page, u64 gpa, u32 asid)
 	return rmpupdate_raw(PFN_PHYS(s->data->pfn + page), &state);
 }
 
-static int assign_valid(struct test *t, struct guest_vm *s, int page)
+static bool validate(struct guest_vm *s, u64 va, int size)
 {
-	int ret = assign(s, page, block_gpa(page), TEST_ASID);
+	return guest_pvalidate(s, va, size) == SVM_EXIT_HLT && !s->mailbox->result;
+}
 
-	if (ret == RMP_OK)
-		EXPECT_DONE(t, s, guest_pvalidate(s, block_gpa(page), 0), 0);
-	return ret;
+static bool assign_valid(struct guest_vm *s, int page)
+{
+	return assign(s, page, block_gpa(page), TEST_ASID) == RMP_OK &&
+	       validate(s, block_gpa(page), RMP_PG_SIZE_4K);
 }
 
 static void private_4k(struct test *t)
@@ -64,7 +66,7 @@ static void private_4k(struct test *t)
 
 	if (!EXPECT(t, guest_vm_init(t, &s)))
 		return;
-	EXPECT_EQ(t, assign_valid(t, &s, PAGE), RMP_OK);
+	EXPECT(t, assign_valid(&s, PAGE));
 	EXPECT_EQ(t, rmp_word(s.data->pfn + PAGE),
 		  RMP_WORD_PRIVATE(VA, TEST_ASID) | RMP_WORD_VALIDATED);
 	EXPECT_EQ(t, guest_write(&s, VA), SVM_EXIT_HLT);
@@ -119,7 +121,7 @@ static void immutable(struct test *t)
 	if (!EXPECT(t, guest_vm_init(t, &s)))
 		return;
 	pfn = s.data->pfn + PAGE;
-	EXPECT_EQ(t, assign_valid(t, &s, PAGE), RMP_OK);
+	EXPECT(t, assign_valid(&s, PAGE));
 	EXPECT_EQ(t, raw_pre_guest(pfn, VA, RMP_PG_SIZE_4K, TEST_ASID), RMP_OK);
 	expect_npf(t, &s, guest_read(&s, VA), VA, NPF_READ | NPF_PRIVATE);
 	EXPECT_EQ(t, page_reclaim(pfn, RMP_PG_SIZE_4K), SEV_RET_SUCCESS);
@@ -144,6 +146,29 @@ static void not_validated(struct test *t)
 	guest_vm_exit(t, &s);
 }
 
+/* RMPUPDATE makes a page another one, which nobody has validated (APM 2, 15.36.6). */
+static void validation_is_lost(struct test *t)
+{
+	struct guest_vm s;
+	u64 pfn;
+
+	if (!EXPECT(t, guest_vm_init(t, &s)))
+		return;
+	pfn = s.data->pfn + PAGE;
+	EXPECT(t, assign_valid(&s, PAGE));
+	EXPECT_EQ(t, assign(&s, PAGE, VA, TEST_ASID + 1), RMP_OK);
+	EXPECT_EQ(t, rmp_word(pfn), RMP_WORD_PRIVATE(VA, TEST_ASID + 1));
+	EXPECT(t, assign_valid(&s, PAGE));
+	EXPECT_EQ(t, assign(&s, PAGE, VA + SZ_4K, TEST_ASID), RMP_OK);
+	EXPECT_EQ(t, rmp_word(pfn), RMP_WORD_PRIVATE(VA + SZ_4K, TEST_ASID));
+	EXPECT(t, assign_valid(&s, PAGE));
+	EXPECT_EQ(t, raw_shared(pfn, RMP_PG_SIZE_4K), RMP_OK);
+	EXPECT_EQ(t, rmp_word(pfn), RMP_WORD_SHARED);
+	EXPECT_EQ(t, assign(&s, PAGE, VA, TEST_ASID), RMP_OK);
+	EXPECT_DONE(t, &s, guest_read(&s, VA), VC_NOT_VALIDATED);
+	guest_vm_exit(t, &s);
+}
+
 /* The nested page and the RMP entry must be of one size. */
 static void size_4k_in_rmp(struct test *t)
 {
@@ -153,7 +178,7 @@ static void size_4k_in_rmp(struct test *t)
 	if (!EXPECT(t, guest_vm_init(t, &s)))
 		return;
 	for (i = 0; i < BLOCK_PAGES; i++) {
-		if (!EXPECT(t, assign_valid(t, &s, i) == RMP_OK))
+		if (!EXPECT(t, assign_valid(&s, i)))
 			return;
 	}
 	EXPECT_DONE(t, &s, guest_read(&s, VA), 0);
@@ -164,14 +189,11 @@ static void size_4k_in_rmp(struct test *t)
 	guest_vm_exit(t, &s);
 }
 
-static int assign_valid_2m(struct test *t, struct guest_vm *s)
+static bool assign_valid_2m(struct guest_vm *s)
 {
-	int ret = raw_private(s->data->pfn, GUEST_BLOCK, RMP_PG_SIZE_2M);
-
 	svm_map_large(s->data);
-	if (ret == RMP_OK)
-		EXPECT_DONE(t, s, guest_pvalidate(s, GUEST_BLOCK, 1), 0);
-	return ret;
+	return raw_private(s->data->pfn, GUEST_BLOCK, RMP_PG_SIZE_2M) == RMP_OK &&
+	       validate(s, GUEST_BLOCK, RMP_PG_SIZE_2M);
 }
 
 static void size_2m_in_rmp(struct test *t)
@@ -180,7 +202,7 @@ static void size_2m_in_rmp(struct test *t)
 
 	if (!EXPECT(t, guest_vm_init(t, &s)))
 		return;
-	EXPECT_EQ(t, assign_valid_2m(t, &s), RMP_OK);
+	EXPECT(t, assign_valid_2m(&s));
 	EXPECT_EQ(t, rmp_word(s.data->pfn), RMP_WORD_PRIVATE(GUEST_BLOCK, TEST_ASID) |
 					    RMP_WORD_HUGE | RMP_WORD_VALIDATED);
 	EXPECT_DONE(t, &s, guest_read(&s, VA), 0);
@@ -201,7 +223,7 @@ static void shared_access(struct test *t)
 		return;
 	EXPECT_EQ(t, guest_write(&s, SHARED(VA)), SVM_EXIT_HLT);
 	EXPECT_EQ(t, *block_page(s.data, PAGE), 1);
-	EXPECT_EQ(t, assign_valid(t, &s, PAGE), RMP_OK);
+	EXPECT(t, assign_valid(&s, PAGE));
 	EXPECT_DONE(t, &s, guest_read(&s, SHARED(VA)), 1);
 	EXPECT_EQ(t, guest_write(&s, SHARED(VA + SZ_4K)), SVM_EXIT_HLT);
 	expect_npf(t, &s, guest_write(&s, SHARED(VA)), VA, NPF_WRITE | NPF_RMP | NPF_FINAL);
@@ -299,7 +321,7 @@ static void vmpl_rights(struct test *t)
 
 	if (!EXPECT(t, guest_vm_init(t, &s)))
 		return;
-	EXPECT_EQ(t, assign_valid(t, &s, PAGE), RMP_OK);
+	EXPECT(t, assign_valid(&s, PAGE));
 	EXPECT_DONE(t, &s, guest_rmpadjust(&s, VA, ADJUST(1, VMPL_READ)), 0);
 	s.vmpl = 1;
 	EXPECT_DONE(t, &s, guest_read(&s, VA), 0);
@@ -320,7 +342,7 @@ static void vmpl_without_rights(struct test *t)
 
 	if (!EXPECT(t, guest_vm_init(t, &s)))
 		return;
-	EXPECT_EQ(t, assign_valid(t, &s, PAGE), RMP_OK);
+	EXPECT(t, assign_valid(&s, PAGE));
 	s.vmpl = 1;
 	expect_npf(t, &s, guest_read(&s, VA), VA, NPF_READ | NPF_PRIVATE | NPF_VMPL);
 	guest_vm_exit(t, &s);
@@ -357,7 +379,7 @@ static void rmpadjust_makes_vmsa(struct test *t)
 
 	if (!EXPECT(t, guest_vm_init(t, &s)))
 		return;
-	EXPECT_EQ(t, assign_valid(t, &s, PAGE), RMP_OK);
+	EXPECT(t, assign_valid(&s, PAGE));
 	EXPECT_DONE(t, &s, guest_rmpadjust(&s, VA, ADJUST(1, VMPL_READ) | ADJUST_VMSA), 0);
 	EXPECT_EQ(t, rmp_word(s.data->pfn + PAGE), valid | RMP_WORD_VMSA);
 	EXPECT_DONE(t, &s, guest_rmpadjust(&s, VA, ADJUST(1, VMPL_READ)), 0);
@@ -387,7 +409,7 @@ static void vmsa(struct test *t)
 	/* A copy that is the hypervisor's; the guest's, but no VMSA. */
 	expect_refused(t, &s);
 	s.vmsa_pfn = 0;
-	EXPECT_EQ(t, assign_valid(t, &s, PAGE), RMP_OK);
+	EXPECT(t, assign_valid(&s, PAGE));
 	s.vmsa_pfn = pfn;
 	expect_refused(t, &s);
 	/* A VMSA, for another ASID. */
@@ -431,6 +453,7 @@ static const struct test_case cases[] = {
 	TEST_CASE(not_assigned),
 	TEST_CASE(immutable),
 	TEST_CASE(not_validated),
+	TEST_CASE(validation_is_lost),
 	TEST_CASE(size_4k_in_rmp),
 	TEST_CASE(size_2m_in_rmp),
 	TEST_CASE(shared_access),

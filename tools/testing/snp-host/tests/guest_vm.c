@@ -174,7 +174,7 @@ u64 guest_run(struct guest_vm *s)
 
 bool guest_vm_init(struct test *t, struct guest_vm *s)
 {
-	*s = (struct snp){ .asid = TEST_ASID };
+	*s = (struct guest_vm){ .asid = TEST_ASID };
 	if (!guest_launching(t, &s->g))
 		return false;
 	s->data = block_alloc(t, PG_LEVEL_2M);

@@ -13,20 +13,25 @@
 
 /* For the firmware to write to. */
 static void *fw_page;
-static bool is_firmware_page;
 
 static int psp_setup(void)
 {
+	int err = psp_open();
+
+	if (err)
+		return err;
 	fw_page = (void *)get_zeroed_page(GFP_KERNEL);
-	is_firmware_page = false;
-	return fw_page ? psp_open() : -ENOMEM;
+	if (fw_page)
+		return 0;
+	psp_close();
+	return -ENOMEM;
 }
 
 static int psp_teardown(void)
 {
 	psp_close();
-	/* As long as it is the firmware's it cannot be anything else. */
-	if (!is_firmware_page)
+	/* If it is the firmware's still, it cannot be anything else. */
+	if (!rmp_entry(PHYS_PFN(__pa(fw_page))).assigned)
 		free_page((unsigned long)fw_page);
 	return 0;
 }
@@ -98,7 +103,6 @@ static void init(struct test *t)
 {
 	EXPECT_EQ(t, platform_init(0), SEV_RET_SUCCESS);
 	EXPECT_EQ(t, platform_state(), -1);
-	is_firmware_page = true;
 	if (!EXPECT(t, !rmp_make_private(PHYS_PFN(__pa(fw_page)), 0, PG_LEVEL_4K, 0, true)))
 		return;
 	EXPECT_EQ(t, platform_state(), SNP_INIT);
@@ -185,7 +189,6 @@ static void shutdown(struct test *t)
 
 	EXPECT_EQ(t, page_reclaim(pfn, RMP_PG_SIZE_4K), SEV_RET_SUCCESS);
 	EXPECT_EQ(t, rmp_make_shared(pfn, PG_LEVEL_4K), 0);
-	is_firmware_page = false;
 	EXPECT_EQ(t, psp_cmd_none(SEV_CMD_SNP_DF_FLUSH), SEV_RET_SUCCESS);
 	EXPECT_EQ(t, platform_shutdown(), SEV_RET_SUCCESS);
 	EXPECT_EQ(t, amd_iommu_snp_disable(), 0);

@@ -158,6 +158,7 @@ static void immutable_2m_refuses(struct test *t)
 	EXPECT_EQ(t, raw_firmware(b->pfn, RMP_PG_SIZE_2M), RMP_OK);
 	EXPECT_EQ(t, raw_shared(b->pfn, RMP_PG_SIZE_2M), RMP_FAIL_PERMISSION);
 	EXPECT(t, raw_shared(b->pfn + 1, RMP_PG_SIZE_4K) != RMP_OK);
+	EXPECT_EQ(t, psmash_raw(PFN_PHYS(b->pfn)), RMP_FAIL_PERMISSION);
 	EXPECT_EQ(t, rmp_word(b->pfn), RMP_WORD_FIRMWARE | RMP_WORD_HUGE);
 }
 

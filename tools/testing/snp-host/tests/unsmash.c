@@ -109,7 +109,7 @@ static void hole(struct test *t)
 	expect_refused(t, b);
 }
 
-/* All alike, but of no guest. */
+/* All alike, but of no guest.  It is the next SNP_INIT that gives them back. */
 static void firmware_pages(struct test *t)
 {
 	struct block *b = block_alloc(t, PG_LEVEL_2M);
@@ -118,7 +118,8 @@ static void firmware_pages(struct test *t)
 	if (!EXPECT(t, b))
 		return;
 	for (i = 0; i < BLOCK_PAGES; i++) {
-		if (!EXPECT(t, raw_firmware(b->pfn + i, RMP_PG_SIZE_4K) == RMP_OK))
+		if (!EXPECT(t, raw_pre_guest(b->pfn + i, SZ_1G + PFN_PHYS(i),
+					     RMP_PG_SIZE_4K, 0) == RMP_OK))
 			return;
 	}
 	expect_refused(t, b);
