@@ -65,6 +65,20 @@ static void activate_asid(struct test *t)
 	EXPECT_EQ(t, activate(g.gctx->pfn, TEST_ASID), SEV_RET_INVALID_CONFIG);
 	EXPECT_EQ(t, raw_shared(g.memory->pfn, RMP_PG_SIZE_4K), RMP_OK);
 	EXPECT_EQ(t, activate(g.gctx->pfn, TEST_ASID), SEV_RET_SUCCESS);
+	EXPECT_EQ(t, activate(g.gctx->pfn, TEST_ASID + 1), SEV_RET_ACTIVE);
+	guest_exit(t, &g);
+}
+
+static void activate_owned(struct test *t)
+{
+	struct guest g, other;
+
+	if (!EXPECT(t, guest_launching(t, &g) && guest_init(t, &other)))
+		return;
+	EXPECT_EQ(t, launch_start(other.gctx->pfn, POLICY), SEV_RET_SUCCESS);
+	EXPECT_EQ(t, activate(other.gctx->pfn, TEST_ASID), SEV_RET_ASID_OWNED);
+	EXPECT_EQ(t, activate(other.gctx->pfn, TEST_ASID + 1), SEV_RET_SUCCESS);
+	guest_exit(t, &other);
 	guest_exit(t, &g);
 }
 
@@ -189,6 +203,7 @@ static const struct test_case cases[] = {
 	TEST_CASE(context_page),
 	TEST_CASE(guest_states),
 	TEST_CASE(activate_asid),
+	TEST_CASE(activate_owned),
 	TEST_CASE(activate_after_flush),
 	TEST_CASE(update),
 	TEST_CASE(update_zeroes),

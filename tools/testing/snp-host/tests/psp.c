@@ -7,7 +7,9 @@
  * must not be loaded.
  */
 #include <linux/amd-iommu.h>
+#include <linux/io.h>
 #include <asm/iommu.h>
+#include <asm/msr.h>
 
 #include "psp_cmd.h"
 
@@ -98,6 +100,14 @@ static void refused_before_init(struct test *t)
 	EXPECT_EQ(t, platform_shutdown(), SEV_RET_SUCCESS);
 }
 
+/* ABI, SNP_INIT_EX: no core may have a save area, which would be the hypervisor's. */
+static void no_init_with_hsave(struct test *t)
+{
+	EXPECT_EQ(t, wrmsrl_on_cpu(0, MSR_VM_HSAVE_PA, __pa(fw_page)), 0);
+	EXPECT_EQ(t, platform_init(0), SEV_RET_INVALID_CONFIG);
+	EXPECT_EQ(t, wrmsrl_on_cpu(0, MSR_VM_HSAVE_PA, 0), 0);
+}
+
 /* From here on the page that the status is written to must be the firmware's. */
 static void init(struct test *t)
 {
@@ -119,6 +129,26 @@ static void table_is_protected(struct test *t)
 	/* Nor is the firmware made to write to it by mistake. */
 	EXPECT_EQ(t, psp_addr_cmd(SEV_CMD_SNP_PLATFORM_STATUS, rmp_table_base()),
 		  SEV_RET_INVALID_PARAM);
+}
+
+/* The IOMMU's registers, where IVRS has them on this machine */
+#define IOMMU_BASE		0xfed80000
+#define IOMMU_EVENT_LOG		0x10
+#define IOMMU_ADDRESS		GENMASK_ULL(51, 12)
+
+/* ABI, SNP_INIT_EX: what the IOMMU writes to is not reclaimed before the shutdown. */
+static void iommu_log_is_protected(struct test *t)
+{
+	void __iomem *iommu = ioremap(IOMMU_BASE, PAGE_SIZE);
+	u64 pfn;
+
+	if (!EXPECT(t, iommu))
+		return;
+	pfn = PHYS_PFN(readq(iommu + IOMMU_EVENT_LOG) & IOMMU_ADDRESS);
+	EXPECT(t, pfn && rmp_entry(pfn).assigned && rmp_entry(pfn).immutable);
+	EXPECT_EQ(t, raw_shared(pfn, RMP_PG_SIZE_4K), RMP_FAIL_PERMISSION);
+	EXPECT_EQ(t, page_reclaim(pfn, RMP_PG_SIZE_4K), SEV_RET_INVALID_PAGE_STATE);
+	iounmap(iommu);
 }
 
 /* Pages */
@@ -202,10 +232,11 @@ static void shutdown(struct test *t)
 static void hv_fixed_pages(struct test *t)
 {
 	struct block *b = block_alloc(t, PG_LEVEL_2M);
-	struct sev_data_range_list *list = fw_page;
+	struct sev_data_range_list *list;
 
 	if (!EXPECT(t, b))
 		return;
+	list = (void *)block_page(b, 9);
 	memset(list, 0, PAGE_SIZE);
 	list->num_elements = 1;
 	list->ranges[0] = (struct sev_data_range){
@@ -242,8 +273,10 @@ static const struct test_case cases[] = {
 	TEST_CASE(unknown_command),
 	TEST_CASE(legacy_status),
 	TEST_CASE(refused_before_init),
+	TEST_CASE(no_init_with_hsave),
 	TEST_CASE(init),
 	TEST_CASE(table_is_protected),
+	TEST_CASE(iommu_log_is_protected),
 	TEST_CASE(reclaim_firmware_page),
 	TEST_CASE(reclaim_firmware_2m),
 	TEST_CASE(reclaim_pre_guest_page),
