@@ -23,8 +23,8 @@ struct lpage_leaks *lpage_leaks_begin(void);
 /*
  * Wait until no line of KVM's source has more memory than it had at @begin, and
  * the second page tables are as many as they were; much of it is freed by RCU.
- * Returns false, with a diagnostic for each line that has, after @ms.
+ * Returns false, with a diagnostic for each line that has, after LPAGE_GONE_MS.
  */
-bool lpage_leaks_gone(const struct lpage_leaks *begin, int ms);
+bool lpage_leaks_gone(const struct lpage_leaks *begin);
 
 #endif /* SELFTEST_KVM_LPAGE_LEAK_H */

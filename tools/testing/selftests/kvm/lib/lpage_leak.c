@@ -118,10 +118,10 @@ static bool is_gone(const struct lpage_leaks *begin, const struct lpage_leaks *n
 	return gone;
 }
 
-bool lpage_leaks_gone(const struct lpage_leaks *begin, int ms)
+bool lpage_leaks_gone(const struct lpage_leaks *begin)
 {
 	struct lpage_leaks *now = malloc(sizeof(*now));
-	s64 deadline = lpage_now_ms() + ms;
+	s64 deadline = lpage_now_ms() + LPAGE_GONE_MS;
 	bool gone, late;
 
 	TEST_ASSERT(now, "No memory");

@@ -116,15 +116,15 @@ s64 lpage_now_ms(void)
 	return ts.tv_sec * 1000LL + ts.tv_nsec / 1000000;
 }
 
-void lpage_wait_sec_page_tables(u64 kb, int ms)
+void lpage_wait_sec_page_tables(u64 kb)
 {
-	s64 deadline = lpage_now_ms() + ms;
+	s64 deadline = lpage_now_ms() + LPAGE_GONE_MS;
 	u64 now_kb;
 
 	while ((now_kb = lpage_sec_page_tables_kb()) > kb) {
 		TEST_ASSERT(lpage_now_ms() < deadline,
 			    "SecPageTables is still %lu kB after %d ms, want %lu kB",
-			    now_kb, ms, kb);
+			    now_kb, LPAGE_GONE_MS, kb);
 		usleep(1000);
 	}
 }

@@ -866,7 +866,7 @@ void vm_exit_race(int rounds, u64 size, u64 threads, u64 nr_pages)
 		TEST_ASSERT(waitpid(pid, &status, 0) == pid && WIFSIGNALED(status),
 			    "The VM's process was not killed");
 	}
-	lpage_wait_sec_page_tables(before_kb, 10000);
+	lpage_wait_sec_page_tables(before_kb);
 }
 
 /* SMM */

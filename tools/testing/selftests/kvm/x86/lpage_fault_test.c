@@ -40,9 +40,6 @@
 #define CHUNK			SZ_2M
 #define THREADS			3
 
-/* Longer than any grace period. */
-#define GONE_MS			20000
-
 /* Making allocations fail */
 
 #define FAIL_PAGES		"/sys/kernel/debug/fail_page_alloc/"
@@ -292,7 +289,7 @@ static void fixture_slot(struct fixture *f, u64 size, u64 stride, char *mem)
 static void fixture_end(struct fixture *f)
 {
 	kvm_vm_free(f->t.vm);
-	TEST_ASSERT(lpage_leaks_gone(f->leaks, GONE_MS), "Memory was leaked");
+	TEST_ASSERT(lpage_leaks_gone(f->leaks), "Memory was leaked");
 	free(f->leaks);
 }
 
@@ -362,7 +359,7 @@ static void clean_cycle(struct fixture *f, u64 gen)
 	log_round(&f->s, gen);
 	slot_log(&f->s, false);
 	expect_large(f);
-	lpage_wait_sec_page_tables(f->populated.sec_page_tables_kb, GONE_MS);
+	lpage_wait_sec_page_tables(f->populated.sec_page_tables_kb);
 	populate(&f->s);
 }
 
@@ -820,7 +817,7 @@ static void test_vm_create(void)
 	fail_create("first memslot", kvm, KVM_SET_USER_MEMORY_REGION, &region);
 	fail_create("interrupt controllers create", kvm, KVM_CREATE_IRQCHIP, NULL);
 	fail_create("vCPU create", kvm, KVM_CREATE_VCPU, NULL);
-	TEST_ASSERT(lpage_leaks_gone(leaks, GONE_MS), "Memory was leaked");
+	TEST_ASSERT(lpage_leaks_gone(leaks), "Memory was leaked");
 	free(leaks);
 	close(kvm);
 }

@@ -63,7 +63,7 @@ static void cycle(struct slot *s, u64 nr_2m, u64 nr_1g)
 	EXPECT_DELTA(populated, off, PAGES_1G, 0);
 	EXPECT_PROMOTED(logged, off, nr_2m, nr_1g);
 	EXPECT_SKIPS(logged, off, 0, 0, 0, 0);
-	lpage_wait_sec_page_tables(populated.sec_page_tables_kb, 1000);
+	lpage_wait_sec_page_tables(populated.sec_page_tables_kb);
 
 	host_verify(s, 0, quarter, 4);
 	host_verify(s, quarter, half - quarter, 3);
@@ -137,7 +137,7 @@ static void test_hugetlb_1g_partial(void)
 	EXPECT_DELTA(logged, off, PROMOTED_2M, 3);
 	EXPECT_DELTA(logged, off, PROMOTED_1G, 1);
 	EXPECT_SKIPS(logged, off, 0, SZ_1G / SZ_2M - 3, 0, 0);
-	lpage_wait_sec_page_tables(populated.sec_page_tables_kb, 1000);
+	lpage_wait_sec_page_tables(populated.sec_page_tables_kb);
 
 	faults = faults_taken(&t);
 	guest_verify(&s, 0, 100, 1);
@@ -186,7 +186,7 @@ static void test_thp_mixed_4k(void)
 	EXPECT_DELTA(populated, off, PAGES_4K, 0);
 	EXPECT_PROMOTED(logged, off, 4, 0);
 	EXPECT_SKIPS(logged, off, 4, 0, 0, 0);
-	lpage_wait_sec_page_tables(populated.sec_page_tables_kb, 1000);
+	lpage_wait_sec_page_tables(populated.sec_page_tables_kb);
 
 	faults = faults_taken(&t);
 	guest_verify(&s, 0, slot_pages(&s) / 2, 2);
@@ -374,7 +374,7 @@ static void test_unaligned_slots(void)
 	EXPECT_SKIPS(logged, off, 0, 0, 0, 0);
 	EXPECT_DELTA(populated, off, PAGES_2M, 0);
 	EXPECT_DELTA(populated, off, PAGES_4K, 0);
-	lpage_wait_sec_page_tables(populated.sec_page_tables_kb, 1000);
+	lpage_wait_sec_page_tables(populated.sec_page_tables_kb);
 
 	faults = faults_taken(&t);
 	guest_verify(&a, 0, slot_pages(&a), 3);
@@ -447,7 +447,7 @@ static void test_several_slots(void)
 	}
 	EXPECT_DELTA(populated, off, PAGES_2M, 0);
 	EXPECT_DELTA(populated, off, PAGES_4K, 0);
-	lpage_wait_sec_page_tables(populated.sec_page_tables_kb, 1000);
+	lpage_wait_sec_page_tables(populated.sec_page_tables_kb);
 
 	faults = faults_taken(&t);
 	for (i = 0; i < 3; i++) {
@@ -496,7 +496,7 @@ static void test_smm(void)
 	EXPECT_PROMOTED(logged, off, 2, 0);
 	EXPECT_DELTA(populated, off, PAGES_2M, 0);
 	EXPECT_DELTA(populated, off, PAGES_4K, 0);
-	lpage_wait_sec_page_tables(populated.sec_page_tables_kb, 1000);
+	lpage_wait_sec_page_tables(populated.sec_page_tables_kb);
 
 	faults = faults_taken(&t);
 	run_smm_handler(&s);
@@ -776,7 +776,7 @@ static void test_initially_set(void)
 	EXPECT_PROMOTED(logged, off, 4, 0);
 	EXPECT_DELTA(populated, off, PAGES_2M, 0);
 	EXPECT_DELTA(populated, off, PAGES_4K, 0);
-	lpage_wait_sec_page_tables(populated.sec_page_tables_kb, 1000);
+	lpage_wait_sec_page_tables(populated.sec_page_tables_kb);
 
 	faults = faults_taken(&t);
 	guest_verify(&s, 0, half / 2, 2);
@@ -816,7 +816,7 @@ static void test_dirty_ring(void)
 	EXPECT_PROMOTED(logged, off, 4, 0);
 	EXPECT_DELTA(populated, off, PAGES_2M, 0);
 	EXPECT_DELTA(populated, off, PAGES_4K, 0);
-	lpage_wait_sec_page_tables(populated.sec_page_tables_kb, 1000);
+	lpage_wait_sec_page_tables(populated.sec_page_tables_kb);
 
 	faults = faults_taken(&t);
 	guest_verify(&s, 0, 10, 3);
@@ -919,7 +919,7 @@ static void test_toggle_while_faulting(void)
 	TEST_ASSERT(after.val[PROMOTED_2M] > before.val[PROMOTED_2M], "Nothing was promoted");
 	EXPECT_DELTA(before, after, PAGES_4K, 0);
 	EXPECT_DELTA(before, after, PAGES_2M, 0);
-	lpage_wait_sec_page_tables(before.sec_page_tables_kb, 1000);
+	lpage_wait_sec_page_tables(before.sec_page_tables_kb);
 }
 
 /* Slots and VMs that go away */

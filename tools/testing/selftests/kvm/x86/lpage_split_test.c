@@ -132,7 +132,7 @@ static void cycle(struct slot *s, u64 nr_2m, u64 nr_1g)
 	EXPECT_SPLIT(logged, off, 0, 0);
 
 	slot_log(s, false);
-	lpage_wait_sec_page_tables(populated.sec_page_tables_kb, 1000);
+	lpage_wait_sec_page_tables(populated.sec_page_tables_kb);
 	verify_rounds(s, 1, 3, SOME);
 	populate(s);
 	off = stats_read(s->t);
@@ -1774,7 +1774,7 @@ static void kill_slow(bool enabling, const char *threads)
 		    "The VM's process was not killed");
 	TEST_ASSERT(lpage_now_ms() - start < PROMPT_MS, "It took %ld ms to be killed",
 		    lpage_now_ms() - start);
-	lpage_wait_sec_page_tables(before_kb, 10000);
+	lpage_wait_sec_page_tables(before_kb);
 	param_set(RATE_PARAM, "0");
 }
 
@@ -2287,7 +2287,7 @@ static void test_memslot_race(void)
 	after = stats_read(&t);
 	EXPECT_DELTA(before, after, PAGES_4K, 0);
 	EXPECT_DELTA(before, after, PAGES_2M, 0);
-	lpage_wait_sec_page_tables(before.sec_page_tables_kb, 1000);
+	lpage_wait_sec_page_tables(before.sec_page_tables_kb);
 }
 
 static void test_mmu_notifier_race(void)
@@ -2425,7 +2425,7 @@ static void leak_cycles(enum log_mode mode)
 		EXPECT_DELTA(before, after, PAGES_2M, 0);
 	}
 	guest_verify(&s, 0, slot_pages(&s), 1);
-	lpage_wait_sec_page_tables(before.sec_page_tables_kb, 2000);
+	lpage_wait_sec_page_tables(before.sec_page_tables_kb);
 	wait_slab_objects(objects);
 	deadline = lpage_now_ms() + 5000;
 	while (cgroup_value(CGROUP "/memory.current", "") > bytes + LEAK_BYTES) {

@@ -57,8 +57,6 @@
 
 /* A guest that has not done anything for so long hangs. */
 #define STUCK_MS		60000
-/* Longer than any grace period. */
-#define GONE_MS			30000
 #define PROGRESS_MS		10000
 
 /* Guest side */
@@ -972,7 +970,7 @@ static bool vm_life(u64 state, const struct lpage_leaks *leaks, s64 begin, s64 e
 
 	if (!vm_ends(pid, killed))
 		return false;
-	if (!lpage_leaks_gone(leaks, GONE_MS)) {
+	if (!lpage_leaks_gone(leaks)) {
 		shared->property = PROP_LEAK;
 		return false;
 	}
