@@ -54,7 +54,7 @@ host: modules selftests
 snp-host: ## QEMU with an emulated SEV-SNP host
 	@scripts/snp-host
 
-kernel: sources ## a small kernel with our KVM built in, for release and for debugging
+kernel: sources ## two small kernels with our KVM built in, one of them for debugging
 	@scripts/kernel release debug
 
 run: host ## the main job: stock beside ours on a test host, as table, TSV and SVG
