@@ -274,6 +274,21 @@ static void pvalidate_refused(struct test *t)
 	guest_vm_exit(t, &s);
 }
 
+/* A large page begins at a multiple of its size for the guest, too. */
+static void pvalidate_linear_alignment(struct test *t)
+{
+	struct guest_vm s;
+
+	if (!EXPECT(t, guest_vm_init(t, &s)))
+		return;
+	EXPECT(t, assign_valid_2m(&s));
+	EXPECT_DONE(t, &s, guest_read(&s, ALIAS), 0);
+	EXPECT_DONE(t, &s, guest_pvalidate(&s, ALIAS, 1), PVALIDATE_FAIL_INPUT);
+	EXPECT_DONE(t, &s, guest_pvalidate(&s, GUEST_BLOCK, 1), 0);
+	EXPECT_EQ(t, s.mailbox->carry, 1);
+	guest_vm_exit(t, &s);
+}
+
 /* A small page of a large entry: for the hypervisor to smash, which SIZEM tells. */
 static void pvalidate_4k_in_2m(struct test *t)
 {
@@ -459,6 +474,7 @@ static const struct test_case cases[] = {
 	TEST_CASE(shared_access),
 	TEST_CASE(pvalidate_carry),
 	TEST_CASE(pvalidate_refused),
+	TEST_CASE(pvalidate_linear_alignment),
 	TEST_CASE(pvalidate_4k_in_2m),
 	TEST_CASE(pvalidate_other_asid),
 	TEST_CASE(vmpl_rights),

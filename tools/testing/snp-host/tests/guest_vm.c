@@ -11,7 +11,8 @@
 #define PML4		0x2000ull
 #define PDPT		0x3000ull
 #define PD		0x4000ull
-#define NR_PAGES	5	/* with page 0, which is not used */
+#define PT		0x5000ull	/* of ALIAS */
+#define NR_PAGES	6	/* with page 0, which is not used */
 #define MAILBOX		0xf000ull
 
 /* In the page of the code */
@@ -45,6 +46,9 @@ static void fill_page_tables(struct guest_vm *s)
 		pd[i] = (i * SZ_2M) | c | __PAGE_KERNEL_LARGE_EXEC;
 		pd[i + 2] = (i * SZ_2M) | __PAGE_KERNEL_LARGE_EXEC;
 	}
+	pd[pmd_index(ALIAS)] = PT | c | _KERNPG_TABLE;
+	*((u64 *)guest_page(s, PT) + pte_index(ALIAS)) = GUEST_BLOCK | c |
+		__PAGE_KERNEL_EXEC;
 }
 
 static void fill_code_page(struct guest_vm *s)

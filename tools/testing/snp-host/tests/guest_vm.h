@@ -14,6 +14,8 @@
 
 /* Guest-linear address of shared memory; private memory is at its own address. */
 #define SHARED(gpa)	(SZ_4M + (gpa))
+/* One of the block's first page, private, that 2 MiB does not divide. */
+#define ALIAS		(SZ_8M + SZ_4K)
 
 /* What comes with the error code of #VC as a result. */
 #define RESULT_VC	BIT_ULL(63)
