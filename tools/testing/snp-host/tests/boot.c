@@ -72,13 +72,25 @@ static void snp_enable_is_sticky(struct test *t)
 	EXPECT_EQ(t, val, base);
 }
 
+/* APM 2, 15.36.4: there are no bits for less than 8 KiB. */
+static void rmp_msrs_count_in_8k(struct test *t)
+{
+	u64 base, end;
+
+	rdmsrl(MSR_AMD64_RMP_BASE, base);
+	rdmsrl(MSR_AMD64_RMP_END, end);
+	EXPECT_EQ(t, base & (SZ_8K - 1), 0);
+	EXPECT_EQ(t, end & (SZ_8K - 1), SZ_8K - 1);
+	EXPECT(t, end > base);
+}
+
 static int note_end(struct resource *res, void *last)
 {
 	*(u64 *)last = PHYS_PFN(res->end + 1);
 	return 0;
 }
 
-/* snp_rmptable_init(): where it is, and that it covers all memory. */
+/* Where it is: ABI, SNP_INIT_EX.  That it covers all memory: snp_rmptable_init() */
 static void rmp_covers_memory(struct test *t)
 {
 	u64 base = rmp_table_base();
@@ -88,8 +100,8 @@ static void rmp_covers_memory(struct test *t)
 	walk_iomem_res_desc(IORES_DESC_NONE, IORESOURCE_SYSTEM_RAM | IORESOURCE_BUSY, 0,
 			    U64_MAX, &end_pfn, note_end);
 	EXPECT(t, end_pfn);
-	EXPECT(t, base && IS_ALIGNED(base, SZ_2M));
-	EXPECT(t, size && IS_ALIGNED(size, SZ_2M));
+	EXPECT(t, base && IS_ALIGNED(base, SZ_1M));
+	EXPECT(t, size && IS_ALIGNED(size, SZ_1M));
 	EXPECT(t, rmp_table_pfns() >= end_pfn);
 	EXPECT(t, rmp_table_pfns() >= PHYS_PFN(base + size));
 }
@@ -115,6 +127,7 @@ static const struct test_case cases[] = {
 	TEST_CASE(cpuid_describes_sev),
 	TEST_CASE(syscfg_is_set_on_all_cpus),
 	TEST_CASE(snp_enable_is_sticky),
+	TEST_CASE(rmp_msrs_count_in_8k),
 	TEST_CASE(rmp_covers_memory),
 	TEST_CASE(rmp_is_no_ordinary_memory),
 	TEST_CASE(counters_are_there),

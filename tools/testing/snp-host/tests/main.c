@@ -23,6 +23,8 @@ MODULE_PARM_DESC(groups, "groups of tests to run, separated by commas");
 
 static const struct test_group *const all_groups[] = {
 	&boot_group,
+	&edge_group,
+	&no_rmp_group,
 	&rmp_group,
 	&write_group,
 	&strict_group,

@@ -51,6 +51,8 @@ struct test_group {
 	}
 
 extern const struct test_group boot_group;
+extern const struct test_group edge_group;
+extern const struct test_group no_rmp_group;
 extern const struct test_group rmp_group;
 extern const struct test_group write_group;
 extern const struct test_group strict_group;
