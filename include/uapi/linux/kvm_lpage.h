@@ -20,4 +20,12 @@
  */
 #define KVM_CAP_X86_LPAGE_SPLIT 0x6c700001
 
+/*
+ * For KVM_CREATE_GUEST_MEMFD: have the memory in blocks of 2 MiB.  Returns -EINVAL
+ * if the size is not a multiple of that, and -EOPNOTSUPP if kvm.gmem_huge is "never".
+ * fallocate(), and the launch of an SNP guest, have whole blocks then or return -ENOMEM.
+ * Faults of a vCPU do with single pages where there is no block to be had.
+ */
+#define GUEST_MEMFD_FLAG_LPAGE (1ULL << 62)
+
 #endif /* _UAPI_LINUX_KVM_LPAGE_H */
