@@ -65,6 +65,15 @@ static inline void kvm_lpage_writeback_dirty(u64 old_spte, u64 new_spte)
 /* Mainline, where guest_memfd serves VMs without private memory too. */
 #define kvm_slot_has_gmem(slot) kvm_slot_can_be_private(slot)
 
+/*
+ * Mainline asks the same of shared memory too: the level of the RMP entry of private
+ * memory, or 0 if there is no RMP.
+ */
+static inline int kvm_lpage_private_level(struct kvm *kvm, kvm_pfn_t pfn)
+{
+	return kvm_x86_call(private_max_mapping_level)(kvm, pfn);
+}
+
 /* Mainline keeps execute permission apart for supervisor and user mode. */
 #define shadow_xs_mask shadow_x_mask
 #define shadow_xu_mask 0ull

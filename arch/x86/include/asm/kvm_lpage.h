@@ -11,6 +11,7 @@
 
 struct kvm_lpage_crew;
 struct kvm_lpage_pool;
+struct kvm_lpage_unmix;
 
 /* For a limit on the rate of some work. */
 struct kvm_lpage_pace {
@@ -28,8 +29,33 @@ struct kvm_lpage {
 	struct kvm_lpage_pace pace;
 	bool no_memory;		/* a page table could not be allocated */
 
+	/* What is to be put back after it was private and shared in part. */
+	struct kvm_lpage_unmix *unmix;
+
+	/* 2M of which the RMP entries are being merged, or 0; vCPUs look at it. */
+	u64 merging;
+
 	/* The threads of the last operation, if they could not end yet. */
 	struct kvm_lpage_crew *crew;
 };
+
+struct kvm;
+
+/*
+ * Map the 2M around @gfn by 4K, in place, in what vCPUs use outside of SMM, and flush the
+ * TLBs: its RMP entry has been smashed.  May sleep.  Returns 0 or an error, with which
+ * it may still be mapped by a large page.
+ */
+int kvm_lpage_split_gfn(struct kvm *kvm, u64 gfn);
+
+/*
+ * If the RMP entries of the 2M around @gfn are being merged, wait for the end of that,
+ * unless the task is being killed, and return true: whatever was found out about them
+ * before does not count.
+ */
+bool kvm_lpage_wait_merge(struct kvm *kvm, u64 gfn);
+
+/* Wait for the end of any that is under way, for a vCPU that has a VMSA in the VM's memory. */
+void kvm_lpage_wait_merges(struct kvm *kvm);
 
 #endif /* _ASM_X86_KVM_LPAGE_H */

@@ -10,7 +10,8 @@
  * lpage_spte.c computes SPTE values from SPTE values and nothing else.
  * lpage_split.c and lpage_promote.c walk, lock, flush and free, and their callers
  * in mmu.c and x86.c decide when.  lpage_pool.c has page tables in store, and
- * lpage_work.c shares the work out among threads.
+ * lpage_work.c shares the work out among threads.  lpage_convert.c does both for
+ * memory that becomes private or shared.
  */
 #ifndef __KVM_X86_MMU_LPAGE_H
 #define __KVM_X86_MMU_LPAGE_H
@@ -146,6 +147,15 @@ struct kvm_lpage_worker {
 };
 
 /*
+ * Private memory that is in one piece: 2M from @pfn on, which is aligned to that, as
+ * of when mmu_invalidate_seq of the VM was @mmu_seq.
+ */
+struct kvm_lpage_private {
+	kvm_pfn_t pfn;
+	unsigned long mmu_seq;
+};
+
+/*
  * Work on the GFNs [start, end) of a memslot.  The caller sets the fields above
  * the line, and all others to zero.
  */
@@ -155,6 +165,7 @@ struct kvm_lpage_job {
 	gfn_t start;
 	gfn_t end;
 	bool split;			/* for those who may or may not */
+	const struct kvm_lpage_private *private;	/* to promote, if it is */
 	/*
 	 * Do the GFNs [start, end) of one chunk, whose ends other than those of
 	 * the job are aligned to 2M.  Called by several threads at a time.
@@ -167,6 +178,7 @@ struct kvm_lpage_job {
 	struct kvm_lpage_pace pace;
 	bool killed;			/* the task is dying: do what is owed, no more */
 	bool no_memory;			/* a page table could not be allocated */
+	bool stale;			/* @private does not hold any more */
 };
 
 /*
@@ -243,6 +255,18 @@ bool kvm_tdp_mmu_log_masked(struct kvm *kvm, const struct kvm_memory_slot *slot,
 			    gfn_t gfn_offset, unsigned long mask);
 
 /*
+ * Split the huge SPTEs that map GFNs on both sides of @gfn, in all valid roots of an
+ * address space, so that zapping one side leaves the other mapped.  Takes mmu_lock for
+ * read, and may sleep.  The caller keeps vCPUs from mapping what lies across @gfn by a
+ * huge SPTE again, and roots from being made, if that matters.
+ *
+ * Returns 0, -ENOMEM or -EINTR if something stays huge for want of memory or because the
+ * task is being killed, -EOPNOTSUPP if the module parameter kvm.lpage_split is off or the
+ * TDP MMU not in use.
+ */
+int kvm_tdp_mmu_split_at(struct kvm *kvm, int as_id, gfn_t gfn);
+
+/*
  * Put huge SPTEs back in all valid roots of the slot's address space, 4K to 2M
  * first and 2M to 1G after that, wherever the whole huge page lies in @slot.
  *
@@ -253,5 +277,26 @@ bool kvm_tdp_mmu_log_masked(struct kvm *kvm, const struct kvm_memory_slot *slot,
  * the module parameter kvm.lpage_promote is off.
  */
 bool kvm_tdp_mmu_promote_slot(struct kvm *kvm, const struct kvm_memory_slot *slot);
+
+/*
+ * The same for one huge page of @level at @gfn, aligned to it, which lies in @slot.
+ * @private is NULL if the memory is shared, and the caller holds slots_lock, so that it
+ * stays what it is.
+ *
+ * Returns -EAGAIN if @private may not hold any more, or 0: the huge page is back, or
+ * there is a reason why it is not, which is counted.
+ */
+int kvm_tdp_mmu_promote_gfn(struct kvm *kvm, const struct kvm_memory_slot *slot,
+			    int level, gfn_t gfn,
+			    const struct kvm_lpage_private *private);
+
+#ifdef CONFIG_KVM_GENERIC_MEMORY_ATTRIBUTES
+/* Nothing is to be put back any more.  The VM has no other users. */
+void kvm_lpage_stop_converting(struct kvm *kvm);
+#else
+static inline void kvm_lpage_stop_converting(struct kvm *kvm)
+{
+}
+#endif
 
 #endif /* __KVM_X86_MMU_LPAGE_H */

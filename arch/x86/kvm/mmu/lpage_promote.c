@@ -35,6 +35,11 @@
  * - Lockless walkers may be in the old table.  It is freed after the TLB flush
  *   and an RCU grace period.
  *
+ * - Private memory is not the host's to take away, and guest_memfd's to say what it
+ *   is: it may go on in one piece where no child vouches for a part.  Who asks for
+ *   it has looked that up before, as a vCPU does that faults, and
+ *   mmu_invalidate_seq tells whether it still holds.
+ *
  * - The host may be about to take the memory away.  It says so first, through
  *   the mmu_notifier, for the whole of any huge host mapping that it breaks up,
  *   and the children are then zapped under mmu_lock before the host page table
@@ -73,8 +78,10 @@ module_param(lpage_promote, bool, 0644);
 struct lpage_batch {
 	struct kvm *kvm;
 	const struct kvm_memory_slot *slot;
+	const struct kvm_lpage_private *private;
 	bool shared;			/* mmu_lock is held for read */
 	bool unsettled;			/* mmu_lock must be held for write to go on */
+	bool stale;			/* what @private says does not hold any more */
 	struct kvm_mmu_page *freed;	/* the rest hang off its link */
 	gfn_t flush_start;		/* [start, end) of what was replaced */
 	gfn_t flush_end;
@@ -196,6 +203,16 @@ static void lpage_promote_spte(struct lpage_batch *batch, struct tdp_iter *iter,
 				    scan->nr_leaves);
 }
 
+/* Private memory that was not invalidated meanwhile is the block, but this is cheap. */
+static bool lpage_is_block(struct lpage_batch *batch, struct tdp_iter *iter,
+			   const struct kvm_lpage_scan *scan)
+{
+	kvm_pfn_t mask = KVM_PAGES_PER_HPAGE(iter->level) - 1;
+
+	return !batch->private ||
+	       (spte_to_pfn(scan->any) & ~mask) == batch->private->pfn;
+}
+
 static void lpage_try_promote_spte(struct lpage_batch *batch,
 				   struct tdp_iter *iter)
 {
@@ -233,7 +250,8 @@ static void lpage_try_promote_spte(struct lpage_batch *batch,
 		return;
 	}
 
-	if (scan.nr_tables || !kvm_lpage_scan_is_uniform(kvm, &scan, iter->level)) {
+	if (scan.nr_tables || !kvm_lpage_scan_is_uniform(kvm, &scan, iter->level) ||
+	    !lpage_is_block(batch, iter, &scan)) {
 		lpage_count_skip(kvm, iter, KVM_LPAGE_SKIP_MIXED);
 		return;
 	}
@@ -249,6 +267,13 @@ static gfn_t lpage_promote_batch(struct lpage_batch *batch, struct kvm_mmu_page 
 				 int level, gfn_t start, gfn_t end)
 {
 	struct tdp_iter iter;
+
+	/* As for a vCPU that is about to map what it has looked up. */
+	if (batch->private &&
+	    mmu_invalidate_retry_gfn(batch->kvm, batch->private->mmu_seq, start)) {
+		batch->stale = true;
+		return end;
+	}
 
 	rcu_read_lock();
 
@@ -315,11 +340,13 @@ static u64 lpage_promote_root(struct kvm_lpage_job *job, struct kvm_mmu_page *ro
 		struct lpage_batch batch = {
 			.kvm = job->kvm,
 			.slot = job->slot,
+			.private = job->private,
 			.shared = shared,
 		};
 
 		gfn = lpage_promote_hold(&batch, root, level, gfn, end);
 		nr_replaced += batch.nr_replaced;
+		job->stale |= batch.stale;
 		shared = level == PG_LEVEL_2M && !batch.unsettled;
 
 		if (fatal_signal_pending(current))
@@ -388,6 +415,23 @@ bool kvm_tdp_mmu_promote_slot(struct kvm *kvm, const struct kvm_memory_slot *slo
 	lpage_promote_range(&job, PG_LEVEL_1G, job.start, job.end);
 
 	return true;
+}
+
+int kvm_tdp_mmu_promote_gfn(struct kvm *kvm, const struct kvm_memory_slot *slot,
+			    int level, gfn_t gfn,
+			    const struct kvm_lpage_private *private)
+{
+	struct kvm_lpage_job job = {
+		.kvm = kvm,
+		.slot = slot,
+		.private = private,
+	};
+
+	lockdep_assert_held(&kvm->slots_lock);
+
+	lpage_promote_range(&job, level, gfn, gfn + KVM_PAGES_PER_HPAGE(level));
+
+	return job.stale ? -EAGAIN : 0;
 }
 
 #ifdef CONFIG_KVM_LPAGE_KUNIT_TEST

@@ -18,6 +18,9 @@
  * the bitmap after the other, and lets go of it between two words if others wait
  * for it.
  *
+ * Before memory becomes private or shared, the huge pages that lie across an end of
+ * it are split without protecting anything.
+ *
  * No RCU critical section is longer than a batch or a word.
  */
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
@@ -550,6 +553,115 @@ bool kvm_tdp_mmu_log_masked(struct kvm *kvm, const struct kvm_memory_slot *slot,
 
 	return true;
 }
+
+/*
+ * Split what maps GFNs on both sides of @gfn in one root.  Returns -ENOMEM if a page
+ * table is wanted.  Nothing is protected: the SPTEs next to @gfn are somebody
+ * else's, who is about to zap those of one side and then flushes.
+ */
+static int lpage_split_root_at(struct lpage_log *log, struct kvm_mmu_page *root,
+			       gfn_t gfn)
+{
+	struct tdp_iter iter;
+	int r = 0;
+
+	lockdep_assert_held_read(&log->kvm->mmu_lock);
+
+	rcu_read_lock();
+
+	for_each_tdp_pte_min_level(iter, log->kvm, root, PG_LEVEL_2M, gfn, gfn + 1) {
+		if (!(gfn & (KVM_PAGES_PER_HPAGE(iter.level) - 1)))
+			break;
+
+		if (!is_shadow_present_pte(iter.old_spte) || !is_large_pte(iter.old_spte))
+			continue;
+
+		/* If it was not huge any more, a vCPU has split it. */
+		r = lpage_split_huge_spte(log, &iter, 0);
+		if (r == -ENOMEM)
+			break;
+		r = 0;
+	}
+
+	rcu_read_unlock();
+
+	return r;
+}
+
+/* Called and returns with mmu_lock held for read, but gives it up in between. */
+static int lpage_split_at(struct kvm *kvm, struct kvm_lpage_pool **pool,
+			  struct kvm_mmu_page *root, gfn_t gfn)
+	__releases(&kvm->mmu_lock)
+	__acquires(&kvm->mmu_lock)
+{
+	struct lpage_log log;
+	int r;
+
+	lpage_log_init(&log, kvm, root, true);
+
+	for (;;) {
+		log.pool = *pool;
+		if (!lpage_split_root_at(&log, root, gfn))
+			return 0;
+
+		read_unlock(&kvm->mmu_lock);
+		r = kvm_lpage_pool_fill(pool, log.nid, 1);
+		read_lock(&kvm->mmu_lock);
+
+		if (r < 0) {
+			atomic64_inc(&kvm->stat.lpage_split_nomem);
+			return r;
+		}
+	}
+}
+
+int kvm_tdp_mmu_split_at(struct kvm *kvm, int as_id, gfn_t gfn)
+{
+	struct kvm_lpage_pool *pool = NULL;
+	struct kvm_mmu_page *root;
+	int r = 0;
+
+	if (!READ_ONCE(lpage_split) || !tdp_mmu_enabled)
+		return -EOPNOTSUPP;
+
+	read_lock(&kvm->mmu_lock);
+
+	kvm_lpage_for_each_root(kvm, root, as_id)
+		r = lpage_split_at(kvm, &pool, root, gfn) ?: r;
+
+	read_unlock(&kvm->mmu_lock);
+
+	kvm_lpage_pool_free(&pool);
+
+	return r;
+}
+
+/*
+ * An odd GFN is at the border of no large page.
+ *
+ * A vCPU may be about to map the 2M by a huge SPTE, for it has seen a 2M RMP entry
+ * before.  It either does so before the split, or finds that it was invalidated.
+ */
+int kvm_lpage_split_gfn(struct kvm *kvm, gfn_t gfn)
+{
+	gfn_t start = gfn_round_for_level(gfn, PG_LEVEL_2M);
+	int r;
+
+	write_lock(&kvm->mmu_lock);
+	kvm_mmu_invalidate_begin(kvm);
+	kvm_mmu_invalidate_range_add(kvm, start, start + KVM_PAGES_PER_HPAGE(PG_LEVEL_2M));
+	write_unlock(&kvm->mmu_lock);
+
+	r = kvm_tdp_mmu_split_at(kvm, 0, gfn | 1);
+	kvm_flush_remote_tlbs_range(kvm, start, KVM_PAGES_PER_HPAGE(PG_LEVEL_2M));
+
+	write_lock(&kvm->mmu_lock);
+	kvm_mmu_invalidate_end(kvm);
+	write_unlock(&kvm->mmu_lock);
+
+	return r;
+}
+EXPORT_SYMBOL_GPL(kvm_lpage_split_gfn);
 
 void kvm_arch_dirty_log_done(struct kvm *kvm)
 {

@@ -309,6 +309,7 @@ static void lpage_crew_dismiss(struct kvm *kvm, struct kvm_lpage_crew *crew)
 
 void kvm_lpage_pre_destroy_vm(struct kvm *kvm)
 {
+	kvm_lpage_stop_converting(kvm);
 	if (kvm->arch.lpage.crew)
 		lpage_crew_free(kvm);
 }

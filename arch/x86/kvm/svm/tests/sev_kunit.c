@@ -43,6 +43,7 @@ enum sev_call {
 	PSMASH,		/* arg: result */
 	FLUSH,		/* arg: bytes */
 	ZAP,		/* of GFNs, arg: how many */
+	SPLIT,		/* of a GFN, arg: result */
 	PUT,
 };
 
@@ -61,6 +62,8 @@ struct sev_test {
 	struct kvm_memory_slot slot;
 	struct kvm_memory_slot *slot_found;
 	int gmem_error;
+	int split_error;
+	bool merging;
 	bool snp_host;
 
 	bool assigned[NR_PFNS];
@@ -213,6 +216,17 @@ static void fake_zap(struct kvm *kvm, gfn_t start, gfn_t end)
 	new_event(ZAP, start, end - start);
 }
 
+static int fake_split_gfn(struct kvm *kvm, gfn_t gfn)
+{
+	new_event(SPLIT, gfn, sev_test()->split_error);
+	return sev_test()->split_error;
+}
+
+static bool fake_wait_merge(struct kvm *kvm, gfn_t gfn)
+{
+	return sev_test()->merging;
+}
+
 static void fake_put_page(struct page *page)
 {
 	new_event(PUT, page_to_pfn(page), 0);
@@ -267,6 +281,8 @@ static int sev_kunit_init(struct kunit *test)
 	kunit_activate_static_stub(test, sev_mock_memslot, fake_memslot);
 	kunit_activate_static_stub(test, sev_mock_gmem_get_pfn, fake_gmem_get_pfn);
 	kunit_activate_static_stub(test, sev_mock_zap, fake_zap);
+	kunit_activate_static_stub(test, sev_mock_split_gfn, fake_split_gfn);
+	kunit_activate_static_stub(test, sev_mock_wait_merge, fake_wait_merge);
 	kunit_activate_static_stub(test, sev_mock_put_page, fake_put_page);
 	kunit_activate_static_stub(test, sev_mock_warn, fake_warn);
 	return 0;
@@ -857,7 +873,7 @@ static void test_fault_no_split(struct kunit *test)
 	}
 }
 
-/* A 2M entry is split (APM 2, 15.36.11), and 512 GFNs from the one on are zapped. */
+/* A 2M entry is split (APM 2, 15.36.11), and so is what maps it. */
 static void test_fault_split(struct kunit *test)
 {
 	struct sev_test *t = test->priv;
@@ -870,7 +886,7 @@ static void test_fault_split(struct kunit *test)
 		rmp_fault(t, offsets[i]);
 		expect_event(test, 0, PSMASH, HEAD, PSMASH_FAIL_INUSE);
 		expect_event(test, 1, PSMASH, HEAD, 0);
-		expect_event(test, 2, ZAP, HEAD_GFN + offsets[i], PAGES_2M);
+		expect_event(test, 2, SPLIT, HEAD_GFN + offsets[i], 0);
 		expect_event(test, 3, PUT, HEAD + offsets[i], 0);
 		expect_events(test, 4);
 
@@ -881,6 +897,33 @@ static void test_fault_split(struct kunit *test)
 		KUNIT_EXPECT_EQ(test, sev_private_max_mapping_level(&t->svm.kvm, HEAD + 8),
 				PG_LEVEL_4K);
 	}
+}
+
+/* What cannot be split in place is zapped: 512 GFNs from the one on. */
+static void test_fault_zap(struct kunit *test)
+{
+	struct sev_test *t = test->priv;
+
+	set_entry(HEAD, PG_LEVEL_2M, true);
+	t->split_error = -ENOMEM;
+	rmp_fault(t, 9);
+	expect_event(test, 0, PSMASH, HEAD, 0);
+	expect_event(test, 1, SPLIT, HEAD_GFN + 9, -ENOMEM);
+	expect_event(test, 2, ZAP, HEAD_GFN + 9, PAGES_2M);
+	expect_event(test, 3, PUT, HEAD + 9, 0);
+	expect_events(test, 4);
+}
+
+/* An entry that is being merged is of 2M for now, and immutable. */
+static void test_fault_merging(struct kunit *test)
+{
+	struct sev_test *t = test->priv;
+
+	set_entry(HEAD, PG_LEVEL_2M, true);
+	t->merging = true;
+	rmp_fault(t, 9);
+	expect_event(test, 0, PUT, HEAD + 9, 0);
+	expect_events(test, 1);
 }
 
 static void other_splits(struct sev_test *t)
@@ -954,6 +997,8 @@ static struct kunit_case sev_cases[] = {
 	KUNIT_CASE(test_fault_elsewhere),
 	KUNIT_CASE(test_fault_no_split),
 	KUNIT_CASE(test_fault_split),
+	KUNIT_CASE(test_fault_zap),
+	KUNIT_CASE(test_fault_merging),
 	KUNIT_CASE(test_fault_split_error),
 	{}
 };

@@ -77,6 +77,18 @@ static void sev_mock_zap(struct kvm *kvm, gfn_t start, gfn_t end)
 	kvm_zap_gfn_range(kvm, start, end);
 }
 
+static int sev_mock_split_gfn(struct kvm *kvm, gfn_t gfn)
+{
+	KUNIT_STATIC_STUB_REDIRECT(sev_mock_split_gfn, kvm, gfn);
+	return kvm_lpage_split_gfn(kvm, gfn);
+}
+
+static bool sev_mock_wait_merge(struct kvm *kvm, gfn_t gfn)
+{
+	KUNIT_STATIC_STUB_REDIRECT(sev_mock_wait_merge, kvm, gfn);
+	return kvm_lpage_wait_merge(kvm, gfn);
+}
+
 static void sev_mock_put_page(struct page *page)
 {
 	KUNIT_STATIC_STUB_REDIRECT(sev_mock_put_page, page);
@@ -99,6 +111,8 @@ static bool sev_mock_warn(bool condition)
 #define gfn_to_memslot		sev_mock_memslot
 #define kvm_gmem_get_pfn	sev_mock_gmem_get_pfn
 #define kvm_zap_gfn_range	sev_mock_zap
+#define kvm_lpage_split_gfn	sev_mock_split_gfn
+#define kvm_lpage_wait_merge	sev_mock_wait_merge
 #define put_page		sev_mock_put_page
 
 #undef WARN_ONCE

@@ -1,0 +1,173 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * The RMP entries of a guest's large page, merged again after they have been smashed.
+ *
+ * Only the firmware can do that, by SNP_PAGE_UNSMASH (SEV-SNP firmware ABI): 512 pages of
+ * one guest that differ by nothing but their consecutive addresses, and that are
+ * immutable so that nobody changes them meanwhile.  RMPUPDATE makes them immutable,
+ * and keeps what the guest has validated as long as nothing else changes; SNP_PAGE_RECLAIM
+ * makes them the guest's to use again.
+ *
+ * vCPUs that touch an immutable page fault, and wait until this is over; see
+ * kvm_lpage_wait_merge().  Before it is, the huge SPTE is put back if that is possible,
+ * so that they find both of one size.  If not, the first of them has the entry smashed.
+ */
+#define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
+
+#include <linux/kvm_host.h>
+#include <linux/psp-sev.h>
+
+#include <asm/sev.h>
+
+#include "svm.h"
+
+/* The firmware does not know SNP_PAGE_UNSMASH. */
+static bool __read_mostly no_unsmash;
+
+/*
+ * RMPUPDATE as it is, without the kernel's rmpupdate(): that would split the direct map
+ * for a 4K page.  These pages are private already, and stay it, so that what the
+ * direct map may be written through does not change.
+ */
+static int lpage_rmpupdate(u64 pfn, struct rmp_state *state)
+{
+	unsigned long paddr = pfn << PAGE_SHIFT;
+	int ret;
+
+	do {
+		asm volatile(".byte 0xf2, 0x0f, 0x01, 0xfe"
+			     : "=a" (ret)
+			     : "a" (paddr), "c" (state)
+			     : "memory", "cc");
+	} while (ret == RMPUPDATE_FAIL_OVERLAP);
+
+	return ret;
+}
+
+static bool lpage_is_smashed(kvm_pfn_t pfn)
+{
+	bool assigned;
+	int i, level;
+
+	for (i = 0; i < PTRS_PER_PMD; i++) {
+		if (snp_lookup_rmpentry(pfn + i, &assigned, &level) || !assigned ||
+		    level != PG_LEVEL_4K)
+			return false;
+	}
+
+	return true;
+}
+
+/* How many of the pages from @pfn on are immutable then. */
+static int lpage_freeze(u32 asid, kvm_pfn_t pfn, gfn_t gfn)
+{
+	struct rmp_state state = {
+		.assigned = 1,
+		.immutable = 1,
+		.asid = asid,
+		.pagesize = RMP_PG_SIZE_4K,
+	};
+	int i;
+
+	for (i = 0; i < PTRS_PER_PMD; i++) {
+		state.gpa = gfn_to_gpa(gfn + i);
+		if (lpage_rmpupdate(pfn + i, &state))
+			break;
+	}
+
+	return i;
+}
+
+static int lpage_reclaim(kvm_pfn_t pfn, int size)
+{
+	struct sev_data_snp_page_reclaim data = {
+		.paddr = __sme_set(pfn << PAGE_SHIFT) | size,
+	};
+	int error;
+
+	return sev_do_cmd(SEV_CMD_SNP_PAGE_RECLAIM, &data, &error);
+}
+
+/* The guest cannot go on with pages that stay immutable, nor can the host have them. */
+static void lpage_leak(struct kvm *kvm, kvm_pfn_t pfn, int nr)
+{
+	int i;
+
+	KVM_BUG(1, kvm, "cannot reclaim PFN 0x%llx", pfn);
+	for (i = 0; i < nr; i++)
+		get_page(pfn_to_page(pfn + i));
+}
+
+static void lpage_unfreeze(struct kvm *kvm, kvm_pfn_t pfn, int nr)
+{
+	int i;
+
+	for (i = 0; i < nr; i++) {
+		if (lpage_reclaim(pfn + i, RMP_PG_SIZE_4K))
+			lpage_leak(kvm, pfn + i, 1);
+		cond_resched();
+	}
+}
+
+static int lpage_unsmash(kvm_pfn_t pfn)
+{
+	struct sev_data_snp_page_unsmash data = {
+		.paddr = __sme_set(pfn << PAGE_SHIFT),
+	};
+	int error = 0, r;
+
+	r = sev_do_cmd(SEV_CMD_SNP_PAGE_UNSMASH, &data, &error);
+	if (r && (error == SEV_RET_INVALID_COMMAND || error == SEV_RET_UNSUPPORTED)) {
+		pr_info_once("the SEV firmware has no SNP_PAGE_UNSMASH: large pages do not come back\n");
+		WRITE_ONCE(no_unsmash, true);
+	}
+
+	return r;
+}
+
+/*
+ * A vCPU whose VMSA is immutable does not start (APM 2, 15.36.12), nor would the firmware
+ * merge it with other pages.  Who gets a VMSA looks for a merge after that, and whoever
+ * merges has said so before.
+ */
+static bool lpage_has_vmsa(struct kvm *kvm, kvm_pfn_t pfn)
+{
+	struct kvm_vcpu *vcpu;
+	unsigned long i;
+	hpa_t hpa;
+
+	kvm_for_each_vcpu(i, vcpu, kvm) {
+		hpa = READ_ONCE(to_svm(vcpu)->vmcb->control.vmsa_pa);
+		if (VALID_PAGE(hpa) && ALIGN_DOWN(hpa, PMD_SIZE) == pfn_to_hpa(pfn))
+			return true;
+	}
+
+	return false;
+}
+
+int sev_gmem_merge(struct kvm *kvm, kvm_pfn_t pfn, gfn_t gfn, void (*map)(void *),
+		   void *data)
+{
+	int nr;
+
+	lockdep_assert_held(&kvm->slots_lock);
+
+	if (!sev_snp_guest(kvm) || READ_ONCE(no_unsmash) || !lpage_is_smashed(pfn))
+		return -EOPNOTSUPP;
+
+	if (lpage_has_vmsa(kvm, pfn))
+		return -EBUSY;
+
+	nr = lpage_freeze(to_kvm_svm(kvm)->sev_info.asid, pfn, gfn);
+	if (nr < PTRS_PER_PMD || lpage_unsmash(pfn)) {
+		lpage_unfreeze(kvm, pfn, nr);
+		return -EBUSY;
+	}
+
+	map(data);
+
+	if (lpage_reclaim(pfn, RMP_PG_SIZE_2M))
+		lpage_leak(kvm, pfn, PTRS_PER_PMD);
+
+	return 0;
+}
