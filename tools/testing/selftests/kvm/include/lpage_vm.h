@@ -47,6 +47,9 @@
 #define RATE_PARAM		PARAMS "lpage_rate_mbps"
 #define EAGER_PARAM		PARAMS "eager_page_split"
 #define NX_PARAM		PARAMS "nx_huge_pages"
+#define PROTECTED_PARAM		PARAMS "sw_protected_vm"
+#define GMEM_PARAM		PARAMS "gmem_huge"
+#define BACKGROUND_PARAM	PARAMS "lpage_background"
 
 /* Guest side */
 
@@ -132,8 +135,8 @@ static inline void vm_new(struct test_vm *t, int nr_vcpus)
 	vm_new_mode(t, nr_vcpus, LOG_LEGACY);
 }
 
-/* One vCPU, and memory that can be private to the guest. */
-void vm_new_protected(struct test_vm *t);
+/* Memory can be private to the guest. */
+void vm_new_protected(struct test_vm *t, int nr_vcpus);
 
 /* A nested guest, L2 with the nested page tables at @npt, or without any if 0. */
 void vm_new_nested(struct test_vm *t, u64 npt);
@@ -142,6 +145,11 @@ void slot_set(struct slot *s, u32 flags);
 void slot_delete(struct slot *s);
 void slot_init(struct test_vm *t, struct slot *s, u32 id, u64 gpa, u64 size, char *hva);
 void slot_add(struct test_vm *t, struct slot *s, u32 id, u64 gpa, u64 size, char *hva);
+
+/* Private memory is that of the guest_memfd @fd from @offset on. */
+void slot_add_gmem(struct test_vm *t, struct slot *s, u32 id, u64 gpa, u64 size, char *hva,
+		   int fd, u64 offset);
+void slot_set_private(struct slot *s, u64 first, u64 nr_pages, bool private);
 
 static inline void slot_log(struct slot *s, bool on)
 {
@@ -200,6 +208,8 @@ enum stat_id {
 	SPLIT_1G,
 	SPLIT_NOMEM,
 	FLUSH_REQUESTS,
+	GMEM_BLOCKS,
+	GMEM_FALLBACKS,
 	NR_STATS,
 };
 

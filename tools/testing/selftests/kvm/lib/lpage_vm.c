@@ -185,19 +185,21 @@ void vm_new_mode(struct test_vm *t, int nr_vcpus, enum log_mode mode)
 	vm_new_guest(t, nr_vcpus, mode, guest_main);
 }
 
-void vm_new_protected(struct test_vm *t)
+void vm_new_protected(struct test_vm *t, int nr_vcpus)
 {
 	struct vm_shape shape = VM_SHAPE_DEFAULT;
+	int i;
 
 	if (!(kvm_check_cap(KVM_CAP_VM_TYPES) & BIT(KVM_X86_SW_PROTECTED_VM)))
 		skip("needs KVM_X86_SW_PROTECTED_VM");
 
 	shape.type = KVM_X86_SW_PROTECTED_VM;
-	t->nr_vcpus = 1;
+	t->nr_vcpus = nr_vcpus;
 	t->mode = LOG_LEGACY;
-	t->vm = __vm_create_shape_with_one_vcpu(shape, &t->vcpu[0], 0, guest_main);
+	t->vm = __vm_create_with_vcpus(shape, nr_vcpus, 0, guest_main, t->vcpu);
 	vm_setup(t);
-	vcpu_args_set(t->vcpu[0], 1, 0ul);
+	for (i = 0; i < nr_vcpus; i++)
+		vcpu_args_set(t->vcpu[i], 1, (u64)i);
 	vm_prefault(t);
 }
 
@@ -238,6 +240,19 @@ void slot_add(struct test_vm *t, struct slot *s, u32 id, u64 gpa, u64 size, char
 {
 	slot_init(t, s, id, gpa, size, hva);
 	slot_set(s, 0);
+}
+
+void slot_add_gmem(struct test_vm *t, struct slot *s, u32 id, u64 gpa, u64 size, char *hva,
+		   int fd, u64 offset)
+{
+	slot_init(t, s, id, gpa, size, hva);
+	vm_set_user_memory_region2(t->vm, id, KVM_MEM_GUEST_MEMFD, gpa, size, hva, fd, offset);
+}
+
+void slot_set_private(struct slot *s, u64 first, u64 nr_pages, bool private)
+{
+	vm_set_memory_attributes(s->t->vm, s->gpa + first * s->stride, nr_pages * s->stride,
+				 private ? KVM_MEMORY_ATTRIBUTE_PRIVATE : 0);
 }
 
 void op_set(struct test_vm *t, int vcpu, enum guest_op_type type, u64 gva,
@@ -329,6 +344,8 @@ static const char * const stat_names[NR_STATS] = {
 	[SPLIT_1G] = "lpage_split_1g",
 	[SPLIT_NOMEM] = "lpage_split_nomem",
 	[FLUSH_REQUESTS] = "remote_tlb_flush_requests",
+	[GMEM_BLOCKS] = "gmem_blocks",
+	[GMEM_FALLBACKS] = "gmem_block_fallbacks",
 };
 
 struct stats stats_read(struct test_vm *t)

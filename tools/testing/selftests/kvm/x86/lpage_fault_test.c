@@ -25,6 +25,8 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <linux/kvm_lpage.h>
+
 #include "kselftest.h"
 #include "lpage_leak.h"
 #include "lpage_vm.h"
@@ -859,7 +861,7 @@ static void fail_convert(const char *what, bool private, enum inject_kind kind)
 	int gmem, err;
 
 	f.leaks = lpage_leaks_begin();
-	vm_new_protected(&f.t);
+	vm_new_protected(&f.t, 1);
 	slot_init(&f.t, &f.s, TEST_SLOT, TEST_GPA, CONVERT_SIZE, alloc_thp(CONVERT_SIZE));
 	gmem = vm_create_guest_memfd(f.t.vm, CONVERT_SIZE, 0);
 	vm_set_user_memory_region2(f.t.vm, f.s.id, KVM_MEM_GUEST_MEMFD, f.s.gpa,
@@ -898,6 +900,99 @@ static void test_convert(void)
 	fail_convert("convert to shared", false, INJECT_NTH);
 }
 
+/* Private memory of guest_memfd */
+
+#define GMEM_SIZE		SZ_4M
+
+static int gmem_create_try(struct kvm_vm *vm, int *fd)
+{
+	*fd = __vm_create_guest_memfd(vm, GMEM_SIZE, GUEST_MEMFD_FLAG_LPAGE);
+	return *fd < 0 ? errno : 0;
+}
+
+/* All or nothing of each block. */
+static int gmem_alloc_try(int fd)
+{
+	return fallocate(fd, FALLOC_FL_KEEP_SIZE, 0, GMEM_SIZE) ? errno : 0;
+}
+
+/* The guest finds zero in all of it, or goes on to where it does not get any. */
+static int gmem_touch_try(struct slot *s)
+{
+	return __vcpu_run(s->t->vcpu[0]) ? errno : 0;
+}
+
+static void gmem_free(int fd)
+{
+	TEST_ASSERT(!fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, GMEM_SIZE),
+		    "Cannot punch a hole");
+}
+
+static void fail_gmem_create(void)
+{
+	struct fixture f = {};
+	struct inject inj;
+	int err, fd;
+
+	f.leaks = lpage_leaks_begin();
+	vm_new_protected(&f.t, 1);
+	slot_init(&f.t, &f.s, TEST_SLOT, TEST_GPA, GMEM_SIZE, alloc_4k(GMEM_SIZE));
+	slot_set(&f.s, 0);
+	inject_init(&inj, INJECT_NTH);
+	do {
+		inject_begin(&inj);
+		err = gmem_create_try(f.t.vm, &fd);
+		inject_end(&inj);
+		inject_result(&inj, err);
+		if (!err)
+			close(fd);
+	} while (inject_next(&inj));
+	inject_done(&inj, "guest_memfd create", true);
+	fixture_end(&f);
+}
+
+/* Preallocate the memory, or touch it for the first time, until that works. */
+static void fail_gmem(const char *what, bool touch)
+{
+	struct fixture f = {};
+	struct inject inj;
+	int err, fd;
+
+	f.leaks = lpage_leaks_begin();
+	vm_new_protected(&f.t, 1);
+	fd = vm_create_guest_memfd(f.t.vm, GMEM_SIZE, GUEST_MEMFD_FLAG_LPAGE);
+	slot_add_gmem(&f.t, &f.s, TEST_SLOT, TEST_GPA, GMEM_SIZE, alloc_4k(GMEM_SIZE), fd, 0);
+	slot_set_private(&f.s, 0, slot_pages(&f.s), true);
+	inject_init(&inj, INJECT_NTH);
+	do {
+		op_set(&f.t, 0, OP_VERIFY_ZERO, f.s.gpa, slot_pages(&f.s), SZ_4K, 0);
+		inject_begin(&inj);
+		err = touch ? gmem_touch_try(&f.s) : gmem_alloc_try(fd);
+		inject_end(&inj);
+		inject_result(&inj, err);
+		/* Whatever it got, it goes on from there, and finds no other's data. */
+		if (err || !touch)
+			TEST_ASSERT(!gmem_touch_try(&f.s), "The guest does not go on");
+		TEST_ASSERT(op_done(f.t.vcpu[0]), "Unexpected exit: %s",
+			    exit_reason_str(f.t.vcpu[0]->run->exit_reason));
+		guest_write(&f.s, 0, slot_pages(&f.s), 1);
+		guest_verify(&f.s, 0, slot_pages(&f.s), 1);
+		gmem_free(fd);
+	} while (inject_next(&inj));
+	inject_done(&inj, what, true);
+	close(fd);
+	fixture_end(&f);
+}
+
+static void test_gmem(void)
+{
+	/* guest_memfd would take highmem, if there was any. */
+	param_set(FAIL_PAGES "ignore-gfp-highmem", "N");
+	fail_gmem_create();
+	fail_gmem("guest_memfd preallocation", false);
+	fail_gmem("guest_memfd first touch", true);
+}
+
 /* Running subtests */
 
 static const struct subtest subtests[] = {
@@ -917,6 +1012,7 @@ static const struct subtest subtests[] = {
 	SUBTEST(cap),
 	SUBTEST(vm_create),
 	SUBTEST(convert),
+	SUBTEST(gmem),
 };
 
 static struct param params[] = {
@@ -925,6 +1021,9 @@ static struct param params[] = {
 	{ THREADS_PARAM, "1" },
 	{ RATE_PARAM, "0" },
 	{ EAGER_PARAM, "Y" },
+	{ PROTECTED_PARAM, "Y" },
+	{ GMEM_PARAM, "always" },
+	{ BACKGROUND_PARAM, "Y" },
 	{ },
 };
 

@@ -229,3 +229,84 @@ void guest_psc_page(void)
 	guest_report(guest_read(ghcb + GHCB_EXIT_INFO_2));
 }
 
+
+/* As guest_report(), but the guest goes on. */
+static __always_inline void guest_tell(uint64_t value)
+{
+	guest_vmgexit(GHCB_TERMINATE | value << 16);
+}
+
+#define PVALIDATE_FAIL_SIZEMISMATCH	6
+
+static __always_inline void guest_validate_2m(uint64_t gpa)
+{
+	uint64_t ret = guest_pvalidate(gpa, 1, 1), page;
+
+	for (page = gpa; ret == PVALIDATE_FAIL_SIZEMISMATCH && page < gpa + HUGE_SIZE;
+	     page += PAGE_SIZE) {
+		if (guest_pvalidate(page, 0, 1))
+			guest_report(LARGE_WRONG | page);
+	}
+	if (ret && ret != PVALIDATE_FAIL_SIZEMISMATCH)
+		guest_report(LARGE_WRONG | ret);
+}
+
+/* Each page but the one that is or was shared has what was written to it first. */
+static __always_inline void guest_check_large(void)
+{
+	uint64_t gpa;
+
+	for (gpa = DATA; gpa < LARGE_SIZE; gpa += PAGE_SIZE) {
+		if (gpa != LARGE_PAGE && guest_read(gpa) != (gpa ^ PATTERN))
+			guest_report(LARGE_WRONG | gpa);
+	}
+}
+
+/* Up to the point where all is private once more. */
+static __always_inline void guest_convert_large(void)
+{
+	uint64_t gpa;
+
+	guest_touch_vectors();
+	guest_read(PD_SHARED);
+	for (gpa = DATA; gpa < LARGE_SIZE; gpa += HUGE_SIZE)
+		guest_validate_2m(gpa);
+	for (gpa = DATA; gpa < LARGE_SIZE; gpa += PAGE_SIZE)
+		guest_write(gpa, gpa ^ PATTERN);
+	guest_tell(LARGE_TAKEN);
+
+	guest_pvalidate(LARGE_PAGE, 0, 0);
+	guest_psc(LARGE_PAGE, PSC_SHARED);
+	guest_write(SHARED_VA + LARGE_PAGE, PATTERN);
+	guest_tell(LARGE_SHARED);
+
+	guest_check_large();
+	guest_tell(LARGE_READ);
+
+	guest_psc(LARGE_PAGE, PSC_PRIVATE);
+	if (guest_pvalidate(LARGE_PAGE, 0, 1))
+		guest_report(LARGE_WRONG);
+	guest_write(LARGE_PAGE, LARGE_PAGE ^ PATTERN);
+	guest_tell(LARGE_PRIVATE);
+}
+
+void guest_large(void)
+{
+	guest_convert_large();
+	guest_check_large();
+	if (guest_read(LARGE_PAGE) != (LARGE_PAGE ^ PATTERN))
+		guest_report(LARGE_WRONG | LARGE_PAGE);
+	guest_report(LARGE_READ_ALL);
+}
+
+void guest_large_busy(void)
+{
+	uint64_t i;
+
+	guest_convert_large();
+	for (i = 0; i < LARGE_ROUNDS; i++) {
+		guest_check_large();
+		guest_write(LARGE_PAGE + PAGE_SIZE, (LARGE_PAGE + PAGE_SIZE) ^ PATTERN);
+	}
+	guest_report(LARGE_READ_ALL);
+}

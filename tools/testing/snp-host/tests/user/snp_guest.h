@@ -69,4 +69,25 @@ void guest_psc_msr(void);
 void guest_psc_back(void);
 void guest_psc_page(void);
 
+/*
+ * All that it has from DATA to the end, which is at LARGE_SIZE, validated by 2M where that
+ * is possible, and written to; then one page of it shared, and private again.  It tells
+ * after each step which one it was, or has found something wrong.
+ */
+#define LARGE_SIZE	(64 * HUGE_SIZE)
+#define LARGE_PAGE	(DATA + 7 * PAGE_SIZE)
+#define LARGE_TAKEN	1
+#define LARGE_SHARED	2
+#define LARGE_READ	3
+#define LARGE_PRIVATE	4
+#define LARGE_READ_ALL	5
+#define LARGE_WRONG	BIT_ULL(32)
+
+void guest_large(void);
+
+/* The same, but the last step goes over its memory again and again, writing to it. */
+#define LARGE_ROUNDS	300
+
+void guest_large_busy(void);
+
 #endif /* SNP_GUEST_H */

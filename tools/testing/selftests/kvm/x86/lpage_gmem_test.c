@@ -1,0 +1,892 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * guest_memfd memory in blocks of 2M, and large pages of which a part becomes private
+ * or shared: how they are mapped, what a conversion leaves of that, and that they
+ * come back by themselves; and that no guest ever sees memory that it should not.
+ *
+ * The VMs are KVM_X86_SW_PROTECTED_VM.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <linux/falloc.h>
+#include <linux/kvm_lpage.h>
+
+#include "kselftest.h"
+#include "lpage_vm.h"
+
+/* Far longer than the background takes, and far shorter than its longest delay. */
+#define BACK_MS		3000
+
+#define HARD_OFFLINE	"/sys/devices/system/memory/hard_offline_page"
+
+/* What is private in the tests. */
+#define GMEM_SIZE	SZ_4M
+
+static void gmem_punch(int fd, u64 offset, u64 size)
+{
+	TEST_ASSERT(!fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, offset, size),
+		    "Punching a hole failed: %s", strerror(errno));
+}
+
+static int gmem_alloc(int fd, u64 offset, u64 size)
+{
+	return fallocate(fd, FALLOC_FL_KEEP_SIZE, offset, size) ? errno : 0;
+}
+
+/* A VM with one slot, all of it private, and a file of the same size. */
+struct gmem_vm {
+	struct test_vm t;
+	struct slot s;
+	int fd;
+};
+
+static void gmem_vm_new(struct gmem_vm *g, int nr_vcpus, u64 size, char *hva)
+{
+	vm_new_protected(&g->t, nr_vcpus);
+	g->fd = vm_create_guest_memfd(g->t.vm, size, 0);
+	slot_add_gmem(&g->t, &g->s, TEST_SLOT, TEST_GPA, size, hva, g->fd, 0);
+	slot_set_private(&g->s, 0, slot_pages(&g->s), true);
+}
+
+/* Wait until so many large pages are mapped; the background brings them back. */
+static void wait_pages_2m(struct test_vm *t, u64 want)
+{
+	s64 end = lpage_now_ms() + BACK_MS;
+	u64 have;
+
+	do {
+		have = lpage_vm_stat(t->vm, "pages_2m");
+		if (have == want)
+			return;
+		usleep(1000);
+	} while (lpage_now_ms() < end);
+
+	TEST_FAIL("%lu large pages after %d ms, want %lu", have, BACK_MS, want);
+}
+
+/* 2M of private memory is one block, zero, and one fault. */
+static void test_one_fault(void)
+{
+	struct stats before, after;
+	struct gmem_vm g;
+	u64 faults;
+
+	gmem_vm_new(&g, 1, GMEM_SIZE, alloc_4k(GMEM_SIZE));
+
+	before = stats_read(&g.t);
+	faults = faults_taken(&g.t);
+	guest_do(&g.s, OP_VERIFY_ZERO, 0, slot_pages(&g.s), 0);
+	EXPECT_FAULTS(&g.t, faults, 2);
+	after = stats_read(&g.t);
+	EXPECT_DELTA(before, after, PAGES_2M, 2);
+	EXPECT_DELTA(before, after, PAGES_4K, 0);
+	EXPECT_DELTA(before, after, GMEM_BLOCKS, 2);
+	EXPECT_DELTA(before, after, GMEM_FALLBACKS, 0);
+
+	guest_write(&g.s, 0, slot_pages(&g.s), 1);
+	guest_verify(&g.s, 0, slot_pages(&g.s), 1);
+	EXPECT_FAULTS(&g.t, faults, 2);
+}
+
+static void test_never(void)
+{
+	struct stats before, after;
+	struct gmem_vm g;
+	u64 faults;
+
+	param_set(GMEM_PARAM, "never");
+	gmem_vm_new(&g, 1, GMEM_SIZE, alloc_4k(GMEM_SIZE));
+
+	before = stats_read(&g.t);
+	faults = faults_taken(&g.t);
+	guest_do(&g.s, OP_VERIFY_ZERO, 0, slot_pages(&g.s), 0);
+	EXPECT_FAULTS(&g.t, faults, slot_pages(&g.s));
+	after = stats_read(&g.t);
+	EXPECT_DELTA(before, after, PAGES_2M, 0);
+	EXPECT_DELTA(before, after, GMEM_BLOCKS, 0);
+	EXPECT_DELTA(before, after, GMEM_FALLBACKS, 0);
+}
+
+static void expect_create(struct test_vm *t, u64 size, u64 flags, int want)
+{
+	int fd = __vm_create_guest_memfd(t->vm, size, flags), err = fd < 0 ? errno : 0;
+
+	TEST_ASSERT(err == want, "A file of 0x%lx bytes with flags 0x%lx gave %s, want %s",
+		    size, flags, strerror(err), strerror(want));
+	if (fd >= 0)
+		close(fd);
+}
+
+static void test_flags(void)
+{
+	struct test_vm t;
+
+	vm_new_protected(&t, 1);
+	expect_create(&t, SZ_2M, GUEST_MEMFD_FLAG_LPAGE, 0);
+	expect_create(&t, SZ_4K, GUEST_MEMFD_FLAG_LPAGE, EINVAL);
+	expect_create(&t, SZ_2M + SZ_4K, GUEST_MEMFD_FLAG_LPAGE, EINVAL);
+	expect_create(&t, SZ_2M + SZ_4K, 0, 0);
+	/* Those of mainline are not ours to take. */
+	expect_create(&t, SZ_2M, BIT(0), EINVAL);
+	expect_create(&t, SZ_2M, BIT(1), EINVAL);
+	expect_create(&t, SZ_2M, BIT(63), EINVAL);
+
+	param_set(GMEM_PARAM, "never");
+	expect_create(&t, SZ_2M, GUEST_MEMFD_FLAG_LPAGE, EOPNOTSUPP);
+	expect_create(&t, SZ_2M, 0, 0);
+	TEST_ASSERT(file_write(GMEM_PARAM, "sometimes") == EINVAL, "gmem_huge takes anything");
+}
+
+/* fallocate() has the memory, and the first touch maps it. */
+static void test_fallocate(void)
+{
+	struct stats before, after;
+	struct gmem_vm g;
+	u64 faults;
+
+	gmem_vm_new(&g, 1, GMEM_SIZE, alloc_4k(GMEM_SIZE));
+	before = stats_read(&g.t);
+	/* One page asked for is a block, and the same again is nothing. */
+	TEST_ASSERT(!gmem_alloc(g.fd, SZ_4K, SZ_4K), "fallocate() failed");
+	TEST_ASSERT(!gmem_alloc(g.fd, 0, SZ_2M), "fallocate() failed");
+	after = stats_read(&g.t);
+	EXPECT_DELTA(before, after, GMEM_BLOCKS, 1);
+	TEST_ASSERT(!gmem_alloc(g.fd, 0, GMEM_SIZE), "fallocate() failed");
+	after = stats_read(&g.t);
+	EXPECT_DELTA(before, after, GMEM_BLOCKS, 2);
+
+	faults = faults_taken(&g.t);
+	guest_do(&g.s, OP_VERIFY_ZERO, 0, slot_pages(&g.s), 0);
+	EXPECT_FAULTS(&g.t, faults, 2);
+	after = stats_read(&g.t);
+	EXPECT_DELTA(before, after, GMEM_BLOCKS, 2);
+
+	TEST_ASSERT(gmem_alloc(g.fd, 0, GMEM_SIZE + SZ_4K) == EINVAL, "fallocate() past the end");
+}
+
+/*
+ * A hole takes a page away from the block: that page is new and zero, the others are
+ * what they were, and what is left is mapped by 4K.
+ */
+static void test_punch_page(void)
+{
+	struct stats before, after;
+	struct gmem_vm g;
+
+	gmem_vm_new(&g, 1, GMEM_SIZE, alloc_4k(GMEM_SIZE));
+	guest_write(&g.s, 0, slot_pages(&g.s), 1);
+	before = stats_read(&g.t);
+	gmem_punch(g.fd, 5 * SZ_4K, SZ_4K);
+	after = stats_read(&g.t);
+	EXPECT_DELTA(before, after, PAGES_2M, -1);
+
+	guest_do(&g.s, OP_VERIFY_ZERO, 5, 1, 0);
+	guest_verify(&g.s, 0, 5, 1);
+	guest_verify(&g.s, 6, slot_pages(&g.s) - 6, 1);
+	after = stats_read(&g.t);
+	EXPECT_DELTA(before, after, PAGES_2M, -1);
+	EXPECT_DELTA(before, after, PAGES_4K, PAGES_PER_2M);
+	EXPECT_DELTA(before, after, GMEM_BLOCKS, 0);
+
+	/* All of it gone, there may be a block again. */
+	gmem_punch(g.fd, 0, SZ_2M);
+	guest_do(&g.s, OP_VERIFY_ZERO, 0, PAGES_PER_2M, 0);
+	after = stats_read(&g.t);
+	EXPECT_DELTA(before, after, PAGES_2M, 0);
+	EXPECT_DELTA(before, after, GMEM_BLOCKS, 1);
+}
+
+/* The kernel's own count of pages that cannot be evicted, as guest_memfd's. */
+static u64 unevictable_kb(void)
+{
+	unsigned long long kb = 0;
+	char line[128];
+	FILE *file;
+
+	file = fopen("/proc/meminfo", "r");
+	TEST_ASSERT(file, "Cannot open /proc/meminfo");
+	while (fgets(line, sizeof(line), file))
+		if (sscanf(line, "Unevictable: %llu kB", &kb) == 1)
+			break;
+	fclose(file);
+	return kb;
+}
+
+/* As free pages go through lists of each CPU, the count is right only in the end. */
+static void wait_unevictable(u64 kb)
+{
+	s64 end = lpage_now_ms() + LPAGE_GONE_MS;
+
+	while (unevictable_kb() > kb) {
+		TEST_ASSERT(lpage_now_ms() < end, "%lu kB cannot be evicted, want at most %lu",
+			    unevictable_kb(), kb);
+		usleep(1000);
+	}
+}
+
+/* Whatever goes, page by page or at once, is free then. */
+static void test_memory_returns(void)
+{
+	u64 kb = unevictable_kb(), i;
+	struct gmem_vm g;
+
+	gmem_vm_new(&g, 1, GMEM_SIZE, alloc_4k(GMEM_SIZE));
+	guest_write(&g.s, 0, slot_pages(&g.s), 1);
+	/* Less what waits in per-CPU lists to be counted. */
+	TEST_ASSERT(unevictable_kb() + 256 >= kb + GMEM_SIZE / SZ_1K,
+		    "%lu kB cannot be evicted after %lu", unevictable_kb(), kb);
+	for (i = 0; i < PAGES_PER_2M; i += 2)
+		gmem_punch(g.fd, i * SZ_4K, SZ_4K);
+	wait_unevictable(kb + GMEM_SIZE / SZ_1K - SZ_1M / SZ_1K + 256);
+	close(g.fd);
+	kvm_vm_free(g.t.vm);
+	wait_unevictable(kb + 256);
+}
+
+/* Blocks are 2M of the file; where guest and file do not agree, pages are 4K. */
+static void test_unaligned(void)
+{
+	char *hva = alloc_4k(GMEM_SIZE);
+	struct stats before, after;
+	struct test_vm t;
+	struct slot s;
+	int fd;
+
+	vm_new_protected(&t, 1);
+	fd = vm_create_guest_memfd(t.vm, GMEM_SIZE, 0);
+
+	/* The offset is not that of the guest. */
+	slot_add_gmem(&t, &s, TEST_SLOT, TEST_GPA, SZ_2M, hva, fd, SZ_4K);
+	slot_set_private(&s, 0, PAGES_PER_2M, true);
+	before = stats_read(&t);
+	guest_write(&s, 0, PAGES_PER_2M, 1);
+	guest_verify(&s, 0, PAGES_PER_2M, 1);
+	after = stats_read(&t);
+	EXPECT_DELTA(before, after, PAGES_2M, 0);
+	EXPECT_DELTA(before, after, GMEM_BLOCKS, 2);
+	slot_delete(&s);
+
+	/* It is, and the slot begins in the middle of one block and ends in another's. */
+	slot_add_gmem(&t, &s, TEST_SLOT, TEST_GPA + SZ_4K, GMEM_SIZE - 2 * SZ_4K, hva + SZ_4K,
+		      fd, SZ_4K);
+	slot_set_private(&s, 0, slot_pages(&s), true);
+	before = stats_read(&t);
+	guest_do(&s, OP_VERIFY, 0, 0, 1);
+	guest_write(&s, 0, slot_pages(&s), 2);
+	guest_verify(&s, 0, slot_pages(&s), 2);
+	after = stats_read(&t);
+	EXPECT_DELTA(before, after, PAGES_2M, 0);
+	EXPECT_DELTA(before, after, PAGES_4K, slot_pages(&s));
+	slot_delete(&s);
+
+	/* What those wrote is what the file has, all of it mapped by large pages. */
+	slot_add_gmem(&t, &s, TEST_SLOT, TEST_GPA, GMEM_SIZE, hva, fd, 0);
+	slot_set_private(&s, 0, slot_pages(&s), true);
+	guest_verify(&s, 1, slot_pages(&s) - 2, 2);
+	after = stats_read(&t);
+	EXPECT_DELTA(before, after, PAGES_2M, 2);
+}
+
+/* Two slots that share a block: neither may map what is the other's. */
+static void test_two_slots(void)
+{
+	char *hva = alloc_4k(SZ_2M);
+	struct stats before, after;
+	struct slot low, high;
+	struct test_vm t;
+	int fd;
+
+	vm_new_protected(&t, 1);
+	fd = vm_create_guest_memfd(t.vm, SZ_2M, 0);
+	slot_add_gmem(&t, &low, TEST_SLOT, TEST_GPA, SZ_1M, hva, fd, 0);
+	slot_add_gmem(&t, &high, TEST_SLOT + 1, TEST_GPA + SZ_4M + SZ_1M, SZ_1M, hva + SZ_1M,
+		      fd, SZ_1M);
+	slot_set_private(&low, 0, slot_pages(&low), true);
+	slot_set_private(&high, 0, slot_pages(&high), true);
+	before = stats_read(&t);
+	guest_write(&low, 0, slot_pages(&low), 1);
+	guest_write(&high, 0, slot_pages(&high), 2);
+	guest_verify(&low, 0, slot_pages(&low), 1);
+	guest_verify(&high, 0, slot_pages(&high), 2);
+	after = stats_read(&t);
+	EXPECT_DELTA(before, after, PAGES_2M, 0);
+	EXPECT_DELTA(before, after, GMEM_BLOCKS, 1);
+}
+
+#define TRACE_DIR	"/sys/kernel/tracing/instances/lpage_gmem"
+
+/* The physical address of the first block that @g's vCPU touches. */
+static u64 touch_and_find(struct gmem_vm *g)
+{
+	unsigned long long ino, index, pfn = 0;
+	char line[256], *event;
+	FILE *trace;
+
+	rmdir(TRACE_DIR);
+	if (mkdir(TRACE_DIR, 0700))
+		skip("needs tracefs at /sys/kernel/tracing");
+	param_set(TRACE_DIR "/events/kvm/kvm_gmem_block/enable", "1");
+	guest_write(&g->s, 0, slot_pages(&g->s), 1);
+
+	trace = fopen(TRACE_DIR "/trace", "r");
+	TEST_ASSERT(trace, "Cannot open the trace");
+	while (!pfn && fgets(line, sizeof(line), trace)) {
+		event = strstr(line, "kvm_gmem_block: ");
+		if (event)
+			TEST_ASSERT(sscanf(event, "kvm_gmem_block: ino %llu index %llx pfn %llx",
+					   &ino, &index, &pfn) == 3 && !index,
+				    "Event is: %s", event);
+	}
+	fclose(trace);
+	rmdir(TRACE_DIR);
+	TEST_ASSERT(pfn && !(pfn % PAGES_PER_2M), "The block is at PFN 0x%llx", pfn);
+	return pfn * SZ_4K;
+}
+
+/* One page of a block goes bad: it is lost, and no other. */
+static void test_memory_failure(void)
+{
+	struct stats before, after;
+	struct gmem_vm g;
+	char address[32];
+
+	gmem_vm_new(&g, 1, GMEM_SIZE, alloc_4k(GMEM_SIZE));
+	snprintf(address, sizeof(address), "0x%lx", touch_and_find(&g) + 9 * SZ_4K);
+	before = stats_read(&g.t);
+	if (access(HARD_OFFLINE, W_OK))
+		skip("needs " HARD_OFFLINE);
+	/* The page stays in the file, which the kernel calls busy. */
+	TEST_ASSERT(file_write(HARD_OFFLINE, address) == EBUSY, "%s is not poisoned", address);
+	after = stats_read(&g.t);
+	EXPECT_DELTA(before, after, PAGES_2M, -1);
+
+	guest_verify(&g.s, 0, 9, 1);
+	guest_verify(&g.s, 10, slot_pages(&g.s) - 10, 1);
+	after = stats_read(&g.t);
+	EXPECT_DELTA(before, after, PAGES_2M, -1);
+	EXPECT_DELTA(before, after, PAGES_4K, PAGES_PER_2M - 1);
+
+	op_set(&g.t, 0, OP_VERIFY, g.s.gpa + 9 * SZ_4K, 1, SZ_4K, 1);
+	TEST_ASSERT(__vcpu_run(g.t.vcpu[0]) && errno == EHWPOISON,
+		    "The guest has read a page that is lost");
+}
+
+/* Conversions */
+
+/*
+ * Shared and private memory of one slot, both large: one page of the first 2M is
+ * converted, and back.
+ */
+static void convert_page(struct gmem_vm *g, bool to_private)
+{
+	u64 page = 7, faults, nr = slot_pages(&g->s);
+	struct stats before, after;
+
+	/* Private memory has generation 1, shared 2. */
+	slot_set_private(&g->s, 0, nr, true);
+	guest_write(&g->s, 0, nr, 1);
+	slot_set_private(&g->s, 0, nr, false);
+	guest_write(&g->s, 0, nr, 2);
+	host_verify(&g->s, 0, nr, 2);
+	if (!to_private) {
+		slot_set_private(&g->s, 0, nr, true);
+		guest_verify(&g->s, 0, nr, 1);
+	}
+
+	before = stats_read(&g->t);
+	faults = faults_taken(&g->t);
+	slot_set_private(&g->s, page, 1, to_private);
+	after = stats_read(&g->t);
+	EXPECT_DELTA(before, after, SPLIT_2M, 1);
+	EXPECT_DELTA(before, after, PAGES_2M, -1);
+	EXPECT_DELTA(before, after, PAGES_4K, PAGES_PER_2M - 1);
+
+	/* The neighbours take no fault, the page itself one. */
+	guest_verify(&g->s, 0, page, to_private ? 2 : 1);
+	guest_verify(&g->s, page + 1, nr - page - 1, to_private ? 2 : 1);
+	EXPECT_FAULTS(&g->t, faults, 0);
+	guest_verify(&g->s, page, 1, to_private ? 1 : 2);
+	EXPECT_FAULTS(&g->t, faults, 1);
+
+	/* What is written now is not lost when it is large again. */
+	guest_write(&g->s, page + 1, 1, 3);
+	slot_set_private(&g->s, page, 1, !to_private);
+	wait_pages_2m(&g->t, before.val[PAGES_2M]);
+	after = stats_read(&g->t);
+	EXPECT_DELTA(before, after, PROMOTED_2M, 1);
+	EXPECT_DELTA(before, after, PAGES_4K, 0);
+	guest_verify(&g->s, 0, page + 1, to_private ? 2 : 1);
+	guest_verify(&g->s, page + 1, 1, 3);
+	guest_verify(&g->s, page + 2, nr - page - 2, to_private ? 2 : 1);
+	EXPECT_FAULTS(&g->t, faults, 1);
+}
+
+static void test_convert_private_page(void)
+{
+	struct gmem_vm g;
+
+	gmem_vm_new(&g, 1, GMEM_SIZE, alloc_hugetlb(GMEM_SIZE, SZ_2M));
+	convert_page(&g, false);
+}
+
+static void test_convert_hugetlb_page(void)
+{
+	struct gmem_vm g;
+
+	gmem_vm_new(&g, 1, GMEM_SIZE, alloc_hugetlb(GMEM_SIZE, SZ_2M));
+	convert_page(&g, true);
+}
+
+static void test_convert_thp_page(void)
+{
+	struct gmem_vm g;
+
+	gmem_vm_new(&g, 1, GMEM_SIZE, alloc_thp(GMEM_SIZE));
+	convert_page(&g, true);
+}
+
+/* A shared 1G page is split to 2M, and only one of those further. */
+static void test_convert_1g(void)
+{
+	struct stats before, after;
+	struct test_vm t;
+	struct slot s;
+	u64 faults;
+	int fd;
+
+	vm_new_protected(&t, 1);
+	fd = vm_create_guest_memfd(t.vm, SZ_1G, 0);
+	slot_add_gmem(&t, &s, TEST_SLOT, TEST_GPA, SZ_1G, alloc_hugetlb(SZ_1G, SZ_1G), fd, 0);
+	guest_write(&s, 0, 1, 1);
+	before = stats_read(&t);
+	TEST_ASSERT(before.val[PAGES_1G] == 1, "There is no 1G page");
+
+	/* 2M of it, which need no 4K pages. */
+	slot_set_private(&s, 0, PAGES_PER_2M, true);
+	after = stats_read(&t);
+	EXPECT_DELTA(before, after, SPLIT_1G, 1);
+	EXPECT_DELTA(before, after, SPLIT_2M, 0);
+	EXPECT_DELTA(before, after, PAGES_1G, -1);
+	EXPECT_DELTA(before, after, PAGES_2M, 511);
+	faults = faults_taken(&t);
+	guest_write(&s, PAGES_PER_2M, slot_pages(&s) - PAGES_PER_2M, 2);
+	EXPECT_FAULTS(&t, faults, 0);
+
+	/* From the middle of one 2M to that of the next. */
+	slot_set_private(&s, 3 * PAGES_PER_2M - 3, 5, true);
+	after = stats_read(&t);
+	EXPECT_DELTA(before, after, SPLIT_2M, 2);
+	guest_verify(&s, PAGES_PER_2M, 2 * PAGES_PER_2M - 3, 2);
+	guest_verify(&s, 3 * PAGES_PER_2M + 2, slot_pages(&s) - 3 * PAGES_PER_2M - 2, 2);
+	EXPECT_FAULTS(&t, faults, 0);
+
+	slot_set_private(&s, 0, slot_pages(&s), false);
+	guest_verify(&s, PAGES_PER_2M, slot_pages(&s) - PAGES_PER_2M, 2);
+}
+
+/* With lpage_split off it is as without us: the neighbours go too. */
+static void test_split_off(void)
+{
+	struct stats before, after;
+	struct gmem_vm g;
+	u64 faults;
+
+	param_set(SPLIT_PARAM, "N");
+	gmem_vm_new(&g, 1, GMEM_SIZE, alloc_4k(GMEM_SIZE));
+	guest_write(&g.s, 0, slot_pages(&g.s), 1);
+	before = stats_read(&g.t);
+	faults = faults_taken(&g.t);
+	slot_set_private(&g.s, 7, 1, false);
+	after = stats_read(&g.t);
+	EXPECT_DELTA(before, after, SPLIT_2M, 0);
+	guest_verify(&g.s, 0, 7, 1);
+	guest_verify(&g.s, 8, slot_pages(&g.s) - 8, 1);
+	EXPECT_FAULTS(&g.t, faults, PAGES_PER_2M - 1);
+}
+
+static void test_background_off(void)
+{
+	struct stats before, after;
+	struct gmem_vm g;
+
+	param_set(BACKGROUND_PARAM, "N");
+	gmem_vm_new(&g, 1, GMEM_SIZE, alloc_4k(GMEM_SIZE));
+	guest_write(&g.s, 0, slot_pages(&g.s), 1);
+	before = stats_read(&g.t);
+	slot_set_private(&g.s, 7, 1, false);
+	slot_set_private(&g.s, 7, 1, true);
+	usleep(BACK_MS / 4 * 1000);
+	after = stats_read(&g.t);
+	EXPECT_DELTA(before, after, PROMOTED_2M, 0);
+	EXPECT_DELTA(before, after, PAGES_2M, -1);
+	guest_verify(&g.s, 0, slot_pages(&g.s), 1);
+}
+
+/* A hole was punched meanwhile: there is no block to map any more. */
+static void test_punched_stays_small(void)
+{
+	struct stats before, after;
+	struct gmem_vm g;
+
+	gmem_vm_new(&g, 1, GMEM_SIZE, alloc_4k(GMEM_SIZE));
+	guest_write(&g.s, 0, slot_pages(&g.s), 1);
+	before = stats_read(&g.t);
+	slot_set_private(&g.s, 7, 1, false);
+	gmem_punch(g.fd, 7 * SZ_4K, SZ_4K);
+	slot_set_private(&g.s, 7, 1, true);
+	do {
+		after = stats_read(&g.t);
+	} while (after.val[SKIP_LEVEL] == before.val[SKIP_LEVEL]);
+	EXPECT_DELTA(before, after, PROMOTED_2M, 0);
+	guest_do(&g.s, OP_VERIFY_ZERO, 7, 1, 0);
+	guest_verify(&g.s, 0, 7, 1);
+	guest_verify(&g.s, 8, slot_pages(&g.s) - 8, 1);
+	after = stats_read(&g.t);
+	EXPECT_DELTA(before, after, PAGES_2M, -1);
+}
+
+/*
+ * A page that flips back and forth.  Each time it was put back in vain the delay
+ * doubles, so that in a time that has room for many there are few.
+ */
+static void test_flapping(void)
+{
+	u64 flips = 0, promoted;
+	struct gmem_vm g;
+	s64 end;
+
+	gmem_vm_new(&g, 1, GMEM_SIZE, alloc_4k(GMEM_SIZE));
+	guest_write(&g.s, 0, slot_pages(&g.s), 1);
+	end = lpage_now_ms() + 4 * BACK_MS;
+	while (lpage_now_ms() < end) {
+		slot_set_private(&g.s, 7, 1, false);
+		guest_verify(&g.s, 6, 1, 1);
+		slot_set_private(&g.s, 7, 1, true);
+		guest_verify(&g.s, 6, 3, 1);
+		flips++;
+		usleep(400 * 1000);
+	}
+	promoted = lpage_vm_stat(g.t.vm, "lpage_promoted_2m");
+	ksft_print_msg("%lu flips, %lu promotions\n", flips, promoted);
+	TEST_ASSERT(promoted >= 1 && promoted <= flips / 3 + 1,
+		    "%lu promotions for %lu flips", promoted, flips);
+}
+
+/* Random operations, against a model of what each page has */
+
+#define RANDOM_SIZE	(8 * SZ_2M)
+#define RANDOM_PAGES	(RANDOM_SIZE / SZ_4K)
+#define RANDOM_OPS	600
+
+struct model {
+	struct gmem_vm g;
+	bool private[RANDOM_PAGES];
+	/* Shared and private; no pattern but zero, if 0. */
+	u64 gen[2][RANDOM_PAGES];
+	u64 state;
+	u64 last_gen;
+};
+
+static u64 random_below(struct model *m, u64 n)
+{
+	m->state = m->state * 6364136223846793005ull + 1442695040888963407ull;
+	return (m->state >> 33) % n;
+}
+
+/* Single pages, a few, some that are aligned, and large ranges that are not. */
+static u64 random_range(struct model *m, u64 *nr)
+{
+	static const u64 sizes[] = { 1, 1, 1, 7, 64, PAGES_PER_2M, 3 * PAGES_PER_2M };
+	u64 first = random_below(m, RANDOM_PAGES);
+
+	*nr = sizes[random_below(m, ARRAY_SIZE(sizes))];
+	if (random_below(m, 2))
+		first -= first % *nr;
+	*nr = min(*nr, RANDOM_PAGES - first);
+	return first;
+}
+
+/* Pages from @first on that are to have the same, and what that is. */
+static u64 model_run(struct model *m, u64 first, u64 end, u64 *gen)
+{
+	u64 i;
+
+	*gen = m->gen[m->private[first]][first];
+	for (i = first + 1; i < end; i++)
+		if (m->gen[m->private[i]][i] != *gen)
+			break;
+	return i - first;
+}
+
+static void random_verify(struct model *m, u64 first, u64 end)
+{
+	u64 nr, gen;
+
+	for (; first < end; first += nr) {
+		nr = model_run(m, first, end, &gen);
+		guest_do(&m->g.s, gen ? OP_VERIFY : OP_VERIFY_ZERO, first, nr, gen);
+	}
+}
+
+static void random_write(struct model *m, u64 first, u64 end)
+{
+	guest_write(&m->g.s, first, end - first, ++m->last_gen);
+	for (; first < end; first++)
+		m->gen[m->private[first]][first] = m->last_gen;
+}
+
+static void random_convert(struct model *m, u64 first, u64 end)
+{
+	bool private = random_below(m, 2);
+
+	slot_set_private(&m->g.s, first, end - first, private);
+	for (; first < end; first++)
+		m->private[first] = private;
+}
+
+static void random_punch(struct model *m, u64 first, u64 end)
+{
+	gmem_punch(m->g.fd, first * SZ_4K, (end - first) * SZ_4K);
+	for (; first < end; first++)
+		m->gen[1][first] = 0;
+}
+
+static void random_op(struct model *m)
+{
+	u64 nr, first = random_range(m, &nr), end = first + nr;
+
+	switch (random_below(m, 16)) {
+	case 0 ... 6:
+		random_convert(m, first, end);
+		break;
+	case 7 ... 10:
+		random_write(m, first, end);
+		break;
+	case 11 ... 13:
+		random_verify(m, first, end);
+		break;
+	case 14:
+		random_punch(m, first, end);
+		break;
+	default:
+		/* The background finds something to do. */
+		usleep(20 * 1000);
+	}
+}
+
+static void random_run(u64 seed, char *hva)
+{
+	struct model *m = calloc(1, sizeof(*m));
+	u64 i;
+
+	m->state = seed;
+	gmem_vm_new(&m->g, 1, RANDOM_SIZE, hva);
+	memset(m->private, true, sizeof(m->private));
+	for (i = 0; i < RANDOM_OPS; i++)
+		random_op(m);
+	random_verify(m, 0, RANDOM_PAGES);
+	ksft_print_msg("seed %lu: %lu blocks, %lu splits, %lu promotions\n", seed,
+		       lpage_vm_stat(m->g.t.vm, "gmem_blocks"),
+		       lpage_vm_stat(m->g.t.vm, "lpage_split_2m"),
+		       lpage_vm_stat(m->g.t.vm, "lpage_promoted_2m"));
+	close(m->g.fd);
+	kvm_vm_free(m->g.t.vm);
+	free(m);
+}
+
+static void test_random(void)
+{
+	u64 kb = unevictable_kb(), seed;
+
+	for (seed = 1; seed <= 4; seed++)
+		random_run(seed, alloc_thp(RANDOM_SIZE));
+	/* And one that nobody has seen before. */
+	random_run(lpage_now_ms() * 2654435761u % BIT(32), alloc_4k(RANDOM_SIZE));
+	wait_unevictable(kb + 256);
+}
+
+/* Races */
+
+#define RACE_SIZE	(32 * SZ_2M)
+#define KILL_ROUNDS	12
+
+struct racer {
+	pthread_t thread;
+	struct gmem_vm *g;
+	int vcpu;
+};
+
+static void *vcpu_thread(void *arg)
+{
+	struct racer *r = arg;
+
+	vcpu_run_op(&r->g->t, r->vcpu);
+	return NULL;
+}
+
+/* vCPUs count up the even pages, and find in each what they left there. */
+static void racers_start(struct racer *racers, struct gmem_vm *g)
+{
+	u64 nr = g->t.nr_vcpus;
+	int i;
+
+	for (i = 0; i < nr; i++) {
+		op_set(&g->t, i, OP_HAMMER, g->s.gpa + 2 * i * SZ_4K,
+		       slot_pages(&g->s) / (2 * nr), 2 * nr * SZ_4K, 0);
+		racers[i] = (struct racer) { .g = g, .vcpu = i };
+		thread_start(&racers[i].thread, vcpu_thread, &racers[i]);
+	}
+}
+
+static void racers_stop(struct racer *racers, struct gmem_vm *g)
+{
+	int i;
+
+	for (i = 0; i < g->t.nr_vcpus; i++)
+		WRITE_ONCE(g->t.ops[i].stop, 1);
+	for (i = 0; i < g->t.nr_vcpus; i++)
+		pthread_join(racers[i].thread, NULL);
+}
+
+/* Odd pages become shared and private again, one by one and some at a time. */
+static void test_convert_race(void)
+{
+	struct racer racers[NR_VCPUS];
+	struct gmem_vm g;
+	u64 page, nr;
+	int i;
+
+	gmem_vm_new(&g, NR_VCPUS, RACE_SIZE, alloc_4k(RACE_SIZE));
+	nr = slot_pages(&g.s);
+	racers_start(racers, &g);
+	hammer_wait(&g.t, nr / 8);
+	for (i = 0; i < 10 * RACE_ROUNDS; i++) {
+		page = (i * 9973ul % (nr / 2)) * 2 + 1;
+		slot_set_private(&g.s, page, 1, false);
+		if (i % 4 == 3)
+			hammer_wait(&g.t, 16);
+		slot_set_private(&g.s, page, 1, true);
+	}
+	racers_stop(racers, &g);
+	wait_pages_2m(&g.t, RACE_SIZE / SZ_2M);
+}
+
+/*
+ * A hole in each block while vCPUs write to its other pages: none of them may map the
+ * block as if it was whole still.
+ */
+static void test_punch_race(void)
+{
+	struct racer racers[NR_VCPUS];
+	struct gmem_vm g;
+	u64 i;
+
+	gmem_vm_new(&g, NR_VCPUS, RACE_SIZE, alloc_4k(RACE_SIZE));
+	guest_do(&g.s, OP_VERIFY_ZERO, 0, slot_pages(&g.s), 0);
+	TEST_ASSERT(lpage_vm_stat(g.t.vm, "pages_2m") == RACE_SIZE / SZ_2M,
+		    "The memory is not mapped by large pages");
+	racers_start(racers, &g);
+	for (i = 0; i < RACE_SIZE / SZ_2M; i++) {
+		hammer_wait(&g.t, 64);
+		gmem_punch(g.fd, i * SZ_2M + SZ_4K, SZ_4K);
+	}
+	racers_stop(racers, &g);
+	TEST_ASSERT(!lpage_vm_stat(g.t.vm, "pages_2m"), "A block with a hole is mapped whole");
+	for (i = 0; i < RACE_SIZE / SZ_2M; i++)
+		guest_do(&g.s, OP_VERIFY_ZERO, i * PAGES_PER_2M + 1, 1, 0);
+}
+
+/* A process that converts, punches and faults in its memory until it is killed. */
+static void __noreturn convert_until_killed(int fd)
+{
+	struct racer racers[NR_VCPUS];
+	struct gmem_vm g;
+	u64 i;
+
+	gmem_vm_new(&g, NR_VCPUS, RACE_SIZE, alloc_4k(RACE_SIZE));
+	racers_start(racers, &g);
+	hammer_wait(&g.t, 64);
+	TEST_ASSERT(write(fd, "", 1) == 1, "write() failed");
+	for (i = 0;; i++) {
+		slot_set_private(&g.s, i * 9973 % slot_pages(&g.s) | 1, 1, i & 1);
+		if (i % 8 == 7)
+			gmem_punch(g.fd, (i * 7919 % slot_pages(&g.s) | 1) * SZ_4K, SZ_4K);
+	}
+}
+
+static void test_kill_race(void)
+{
+	u64 unevictable = unevictable_kb(), tables = lpage_sec_page_tables_kb();
+	int i, fds[2];
+	pid_t pid;
+	char c;
+
+	for (i = 0; i < KILL_ROUNDS; i++) {
+		TEST_ASSERT(!pipe(fds), "pipe() failed");
+		pid = fork();
+		TEST_ASSERT(pid >= 0, "fork() failed");
+		if (!pid)
+			convert_until_killed(fds[1]);
+		close(fds[1]);
+		TEST_ASSERT(read(fds[0], &c, 1) == 1, "The child has ended");
+		close(fds[0]);
+		/* Another point in each round, and not an event to wait for. */
+		usleep(i * 7001);
+		kill(pid, SIGKILL);
+		TEST_ASSERT(waitpid(pid, NULL, 0) == pid, "waitpid() failed");
+		wait_unevictable(unevictable + 256);
+		lpage_wait_sec_page_tables(tables);
+	}
+}
+
+static const struct subtest subtests[] = {
+	SUBTEST(one_fault),
+	SUBTEST(never),
+	SUBTEST(flags),
+	SUBTEST(fallocate),
+	SUBTEST(punch_page),
+	SUBTEST(memory_returns),
+	SUBTEST(unaligned),
+	SUBTEST(two_slots),
+	SUBTEST(memory_failure),
+	SUBTEST(convert_private_page),
+	SUBTEST(convert_hugetlb_page),
+	SUBTEST(convert_thp_page),
+	SUBTEST(convert_1g),
+	SUBTEST(split_off),
+	SUBTEST(background_off),
+	SUBTEST(punched_stays_small),
+	SUBTEST(flapping),
+	SUBTEST(random),
+	SUBTEST(convert_race),
+	SUBTEST(punch_race),
+	SUBTEST(kill_race),
+};
+
+static struct param params[] = {
+	{ PROTECTED_PARAM, "Y" },
+	{ GMEM_PARAM, "always" },
+	{ BACKGROUND_PARAM, "Y" },
+	{ SPLIT_PARAM, "Y" },
+	{ NX_PARAM },
+	{ },
+};
+
+static void check(void)
+{
+	if (access(GMEM_PARAM, F_OK))
+		ksft_exit_skip("kvm.ko has no gmem_huge\n");
+}
+
+int main(int argc, char **argv)
+{
+	return run_subtests(argc, argv, subtests, ARRAY_SIZE(subtests), params, check);
+}
