@@ -19,7 +19,7 @@
 #include <linux/sizes.h>
 
 #include "kvm_util.h"
-#include "lpage_test.h"
+#include "lpage_rows.h"
 #include "lpage_ticks.h"
 #include "processor.h"
 #include "test_util.h"
@@ -37,15 +37,6 @@ struct params {
 	bool initially_set;
 };
 
-struct counters {
-	uint64_t faults;
-	uint64_t flushes;
-	uint64_t pages_4k;
-	uint64_t pages_2m;
-	uint64_t pages_1g;
-	uint64_t table_kb;
-};
-
 static struct params p = {
 	.src = VM_MEM_SRC_ANONYMOUS_HUGETLB_2MB,
 	.size = SZ_256M,
@@ -56,10 +47,7 @@ static struct params p = {
 
 static struct kvm_vm *vm;
 static struct kvm_vcpu *vcpus[KVM_MAX_VCPUS];
-
-/* The counters before the guest touched its memory, and at the last phase. */
-static struct counters base, last;
-static int round_nr;
+static struct lpage_rows rows;
 
 static uint64_t pattern(uint64_t page, uint64_t pass)
 {
@@ -108,42 +96,6 @@ static void run_vcpus(void)
 	}
 }
 
-static struct counters read_counters(void)
-{
-	struct counters c = {
-		/* Counts every flush asked for, also while no vCPU runs. */
-		.flushes = lpage_vm_stat(vm, "remote_tlb_flush_requests"),
-		.pages_4k = lpage_vm_stat(vm, "pages_4k"),
-		.pages_2m = lpage_vm_stat(vm, "pages_2m"),
-		.pages_1g = lpage_vm_stat(vm, "pages_1g"),
-		.table_kb = lpage_sec_page_tables_kb(),
-	};
-	uint32_t i;
-
-	for (i = 0; i < p.nr_vcpus; i++)
-		c.faults += lpage_vcpu_stat(vcpus[i], "pf_taken");
-
-	return c;
-}
-
-static void print_row(const char *name, int64_t ns, int64_t ticks)
-{
-	struct counters now = read_counters();
-
-	printf("%d\t%s\t%ld\t%ld\t%lu\t%lu\t%ld\t%ld\t%ld\t%ld\n",
-	       round_nr, name, ns, ticks, now.faults - last.faults,
-	       now.flushes - last.flushes, now.pages_4k - base.pages_4k,
-	       now.pages_2m - base.pages_2m, now.pages_1g - base.pages_1g,
-	       now.table_kb - base.table_kb);
-	last = now;
-}
-
-static void phase_end(const char *name, struct lpage_phase *phase)
-{
-	lpage_phase_end(phase);
-	print_row(name, phase->ns, phase->ticks);
-}
-
 static void vm_setup(void)
 {
 	uint64_t nr_pages = p.size / PAGE_SIZE, per_vcpu = nr_pages / p.nr_vcpus;
@@ -170,8 +122,8 @@ static void vm_setup(void)
 	own.size = memslot2region(vm, 0)->region.memory_size;
 	vcpu_ioctl(vcpus[0], KVM_PRE_FAULT_MEMORY, &own);
 
-	base = read_counters();
-	last = base;
+	rows = (struct lpage_rows){ .vm = vm, .vcpus = vcpus, .nr_vcpus = p.nr_vcpus };
+	lpage_rows_begin(&rows);
 }
 
 static void dirty_log_round(unsigned long *bitmap)
@@ -187,44 +139,44 @@ static void dirty_log_round(unsigned long *bitmap)
 	 * common, so that this cancels out.
 	 */
 	idle = rdtsc();
-	read_counters();
+	lpage_counters_read(&rows);
 	idle = rdtsc() - idle + lpage_ticks_stolen();
 
 	phase = lpage_phase_begin();
 	vm_mem_region_set_flags(vm, TEST_SLOT, KVM_MEM_LOG_DIRTY_PAGES);
-	phase_end("enable", &phase);
+	lpage_row_phase(&rows, "enable", &phase);
 
 	for (i = 1; i <= p.iterations; i++) {
 		phase = lpage_phase_begin();
 		run_vcpus();
 		snprintf(name, sizeof(name), "dirty_%d", i);
-		phase_end(name, &phase);
+		lpage_row_phase(&rows, name, &phase);
 
 		phase = lpage_phase_begin();
 		kvm_vm_get_dirty_log(vm, TEST_SLOT, bitmap);
 		snprintf(name, sizeof(name), "get_%d", i);
-		phase_end(name, &phase);
+		lpage_row_phase(&rows, name, &phase);
 		for (word = 0; word < nr_pages / BITS_PER_LONG; word++)
 			TEST_ASSERT_EQ(bitmap[word], ~0ul);
 
 		phase = lpage_phase_begin();
 		kvm_vm_clear_dirty_log(vm, TEST_SLOT, bitmap, 0, nr_pages);
 		snprintf(name, sizeof(name), "clear_%d", i);
-		phase_end(name, &phase);
+		lpage_row_phase(&rows, name, &phase);
 	}
 
 	phase = lpage_phase_begin();
 	vm_mem_region_set_flags(vm, TEST_SLOT, 0);
 	ticks = rdtsc();
-	phase_end("disable", &phase);
+	lpage_row_phase(&rows, "disable", &phase);
 	ticks = rdtsc() - ticks + lpage_ticks_stolen();
 
 	/* The frees have no wall time of their own, they ran beside the loop. */
-	print_row("settle", 0, ticks - idle);
+	lpage_row(&rows, "settle", 0, ticks - idle);
 
 	phase = lpage_phase_begin();
 	run_vcpus();
-	phase_end("touch_again", &phase);
+	lpage_row_phase(&rows, "touch_again", &phase);
 }
 
 static void check_memory(uint64_t pass)
@@ -290,13 +242,13 @@ int main(int argc, char *argv[])
 	vm_setup();
 	bitmap = bitmap_zalloc(p.size / PAGE_SIZE);
 
-	printf("round\tphase\tns\ttsc\tfaults\tflushes\tpages_4k\tpages_2m\tpages_1g\ttable_kb\n");
+	lpage_rows_header();
 
 	phase = lpage_phase_begin();
 	run_vcpus();
-	phase_end("populate", &phase);
+	lpage_row_phase(&rows, "populate", &phase);
 
-	for (round_nr = 1; round_nr <= p.rounds; round_nr++)
+	for (rows.round = 1; rows.round <= p.rounds; rows.round++)
 		dirty_log_round(bitmap);
 
 	check_memory(p.rounds * (p.iterations + 1));
