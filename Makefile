@@ -13,7 +13,7 @@ SHELL := /bin/bash
 # What the goals need of Debian's packages is installed at once, or said at once.
 goals := $(or $(MAKECMDGOALS),all)
 groups := $(if $(filter run bench host selftests kernel stress check check-%,$(goals)),host) \
-	  $(if $(filter snp-host check check-snp-host check-strict,$(goals)),snp) \
+	  $(if $(filter snp-host bench check check-bench check-snp-host check-strict,$(goals)),snp) \
 	  $(if $(filter check check-%,$(goals)),check)
 
 # "make stress SECONDS=..." is ours; bash counts in a variable of that name.
@@ -32,7 +32,7 @@ endif
 
 stages := $(notdir $(wildcard scripts/check.d/*))
 
-.PHONY: all modules sources tree selftests host snp-host kernel run check stress \
+.PHONY: all modules sources tree stock selftests host snp-host kernel run check stress \
 	bench load unload status dkms dkms-remove sign clean help $(stages:%=check-%)
 
 all: modules ## build the modules for the kernel
@@ -45,6 +45,10 @@ tree: sources
 
 sources:
 	@scripts/prepare sources
+
+# Stock's KVM, to be measured with software-protected VMs.
+stock: sources
+	@scripts/prepare stock
 
 selftests: sources
 	@scripts/prepare selftests
@@ -60,17 +64,18 @@ kernel: sources ## two small kernels with our KVM built in, one of them for debu
 run: host ## the main job: stock beside ours on a test host, as table, TSV and SVG
 	@scripts/run
 
-bench: host ## count instructions, stock against ours, into build/results/bench.tsv
+bench: host snp-host stock ## count instructions, stock against ours, into build/results/bench.tsv
 	@scripts/bench
 
-check: host snp-host kernel ## all tests; ends with "N passed, N failed, N skipped"
+check: host snp-host stock kernel ## all tests; ends with "N passed, N failed, N skipped"
 	@scripts/check
 
 # check-STAGE runs one stage; the stages are the files of scripts/check.d.
 $(stages:%=check-%): check-%: host
 	@scripts/check $*
 
-check-snp-host check-strict: snp-host
+check-bench check-snp-host check-strict: snp-host
+check-bench: stock
 check-style check-kernel check-kunit check-fault check-stress: kernel
 
 stress: host kernel ## SECONDS=N of random load on the debug kernel (60)

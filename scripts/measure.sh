@@ -12,6 +12,8 @@ mkdir -p "$results"
 
 # Which modules to measure, in this order.
 kvms="stock patched"
+# How what is measured as stock is loaded.
+load_stock="modprobe kvm-amd"
 # What measure does when its time is up: die, or keep what there is.
 time_up=die
 
@@ -36,7 +38,7 @@ run()
 }
 for kvm in $kvms; do
 	case \$kvm in
-	stock) modprobe kvm-amd ;;
+	stock) $load_stock ;;
 	patched) /scripts/kvm-modules load /payload/modules ;;
 	esac
 	$code

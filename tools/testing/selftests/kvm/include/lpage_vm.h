@@ -80,14 +80,17 @@ static inline u64 pattern(u64 gpa, u64 gen)
 	return (gpa + gen) * 0x9e3779b97f4a7c15ull | 1;
 }
 
+/* Scatters numbers; the high bits are the better ones. */
+static inline u64 scatter(u64 x)
+{
+	x = (x ^ x >> 31) * 0xbf58476d1ce4e5b9ull;
+	return (x ^ x >> 29) * 0x94d049bb133111ebull;
+}
+
 /* A choice of @share in 256 pages that differs between generations. */
 static inline bool chosen(u64 gpa, u64 gen, u64 share)
 {
-	u64 x = (gpa >> 12) + gen * 0x9e3779b97f4a7c15ull;
-
-	x = (x ^ x >> 31) * 0xbf58476d1ce4e5b9ull;
-	x = (x ^ x >> 29) * 0x94d049bb133111ebull;
-	return x >> 56 < share;
+	return scatter((gpa >> 12) + gen * 0x9e3779b97f4a7c15ull) >> 56 < share;
 }
 
 /* Host side: VMs, slots */

@@ -229,7 +229,6 @@ void guest_psc_page(void)
 	guest_report(guest_read(ghcb + GHCB_EXIT_INFO_2));
 }
 
-
 /* As guest_report(), but the guest goes on. */
 static __always_inline void guest_tell(uint64_t value)
 {
@@ -262,17 +261,23 @@ static __always_inline void guest_check_large(void)
 	}
 }
 
-/* Up to the point where all is private once more. */
-static __always_inline void guest_convert_large(void)
+/* All of the memory up to @end is the guest's, and has been written to. */
+static __always_inline void guest_take_memory(uint64_t end)
 {
 	uint64_t gpa;
 
+	for (gpa = DATA; gpa < end; gpa += HUGE_SIZE)
+		guest_validate_2m(gpa);
+	for (gpa = DATA; gpa < end; gpa += PAGE_SIZE)
+		guest_write(gpa, gpa ^ PATTERN);
+}
+
+/* Up to the point where all is private once more. */
+static __always_inline void guest_convert_large(void)
+{
 	guest_touch_vectors();
 	guest_read(PD_SHARED);
-	for (gpa = DATA; gpa < LARGE_SIZE; gpa += HUGE_SIZE)
-		guest_validate_2m(gpa);
-	for (gpa = DATA; gpa < LARGE_SIZE; gpa += PAGE_SIZE)
-		guest_write(gpa, gpa ^ PATTERN);
+	guest_take_memory(LARGE_SIZE);
 	guest_tell(LARGE_TAKEN);
 
 	guest_pvalidate(LARGE_PAGE, 0, 0);
@@ -297,6 +302,12 @@ void guest_large(void)
 	if (guest_read(LARGE_PAGE) != (LARGE_PAGE ^ PATTERN))
 		guest_report(LARGE_WRONG | LARGE_PAGE);
 	guest_report(LARGE_READ_ALL);
+}
+
+void guest_take(void)
+{
+	guest_take_memory(TAKE_SIZE);
+	guest_report(LARGE_TAKEN);
 }
 
 void guest_large_busy(void)

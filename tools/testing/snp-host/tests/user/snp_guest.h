@@ -85,6 +85,11 @@ void guest_psc_page(void);
 
 void guest_large(void);
 
+/* The first step alone, with as much memory as there are page tables for. */
+#define TAKE_SIZE	(512 * HUGE_SIZE)
+
+void guest_take(void);
+
 /* The same, but the last step goes over its memory again and again, writing to it. */
 #define LARGE_ROUNDS	300
 
