@@ -685,6 +685,7 @@ static void random_op(struct model *m)
 static void random_run(u64 seed, char *hva)
 {
 	struct model *m = calloc(1, sizeof(*m));
+	struct stats stats;
 	u64 i;
 
 	m->state = seed;
@@ -693,10 +694,10 @@ static void random_run(u64 seed, char *hva)
 	for (i = 0; i < RANDOM_OPS; i++)
 		random_op(m);
 	random_verify(m, 0, RANDOM_PAGES);
-	ksft_print_msg("seed %lu: %lu blocks, %lu splits, %lu promotions\n", seed,
-		       lpage_vm_stat(m->g.t.vm, "gmem_blocks"),
-		       lpage_vm_stat(m->g.t.vm, "lpage_split_2m"),
-		       lpage_vm_stat(m->g.t.vm, "lpage_promoted_2m"));
+	stats = stats_read(&m->g.t);
+	ksft_print_msg("seed %lu: %lu faults, %lu blocks, %lu splits, %lu promotions\n", seed,
+		       faults_taken(&m->g.t), stats.val[GMEM_BLOCKS], stats.val[SPLIT_2M],
+		       stats.val[PROMOTED_2M]);
 	close(m->g.fd);
 	kvm_vm_free(m->g.t.vm);
 	free(m);
@@ -727,8 +728,16 @@ struct racer {
 static void *vcpu_thread(void *arg)
 {
 	struct racer *r = arg;
+	struct kvm_vcpu *vcpu = r->g->t.vcpu[r->vcpu];
 
-	vcpu_run_op(&r->g->t, r->vcpu);
+	/* Private memory of a slot that is gone for now: try again. */
+	while (__vcpu_run(vcpu)) {
+		TEST_ASSERT(errno == EFAULT &&
+			    vcpu->run->exit_reason == KVM_EXIT_MEMORY_FAULT, "KVM_RUN failed");
+		give_way();
+	}
+	TEST_ASSERT(op_done(vcpu), "Unexpected exit: %s",
+		    exit_reason_str(vcpu->run->exit_reason));
 	return NULL;
 }
 
@@ -804,6 +813,32 @@ static void test_punch_race(void)
 		guest_do(&g.s, OP_VERIFY_ZERO, i * PAGES_PER_2M + 1, 1, 0);
 }
 
+/*
+ * The slot goes and comes back, at times with the file's pages elsewhere in the guest,
+ * where they are no large pages: what vCPUs wrote stays in the file.
+ */
+static void test_rebind_race(void)
+{
+	struct racer racers[NR_VCPUS];
+	struct gmem_vm g;
+	u64 i;
+
+	gmem_vm_new(&g, NR_VCPUS, RACE_SIZE, alloc_4k(RACE_SIZE));
+	racers_start(racers, &g);
+	for (i = 0; i < RACE_ROUNDS; i++) {
+		hammer_wait(&g.t, 64);
+		slot_delete(&g.s);
+		if (i % 4 == 3) {
+			slot_add_gmem(&g.t, &g.s, TEST_SLOT, TEST_GPA + SZ_1G, SZ_4M, g.s.hva,
+				      g.fd, SZ_4K);
+			slot_delete(&g.s);
+		}
+		slot_add_gmem(&g.t, &g.s, TEST_SLOT, TEST_GPA, RACE_SIZE, g.s.hva, g.fd, 0);
+		slot_set_private(&g.s, 2 * i + 1, 1, i & 1);
+	}
+	racers_stop(racers, &g);
+}
+
 /* A process that converts, punches and faults in its memory until it is killed. */
 static void __noreturn convert_until_killed(int fd)
 {
@@ -868,6 +903,7 @@ static const struct subtest subtests[] = {
 	SUBTEST(random),
 	SUBTEST(convert_race),
 	SUBTEST(punch_race),
+	SUBTEST(rebind_race),
 	SUBTEST(kill_race),
 };
 
@@ -882,8 +918,9 @@ static struct param params[] = {
 
 static void check(void)
 {
-	if (access(GMEM_PARAM, F_OK))
-		ksft_exit_skip("kvm.ko has no gmem_huge\n");
+	/* Stock can do the random operations. */
+	if (access(PROTECTED_PARAM, F_OK))
+		ksft_exit_skip("kvm.ko has no sw_protected_vm\n");
 }
 
 int main(int argc, char **argv)
