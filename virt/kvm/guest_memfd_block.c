@@ -188,9 +188,13 @@ static struct page *gmem_try_fill_block(struct gmem_blocks *b,
 			     GFP_KERNEL_ACCOUNT)))
 		return page;
 
-	/* Nothing of it is prepared, nor can be, while the block is locked. */
-	truncate_inode_pages_range(mapping, (loff_t)start << PAGE_SHIFT,
-				   ((loff_t)(start + added) << PAGE_SHIFT) - 1);
+	/*
+	 * Nothing of it is prepared, nor can be, while the block is locked.  An end of -1
+	 * would mean all of the file.
+	 */
+	if (added)
+		truncate_inode_pages_range(mapping, (loff_t)start << PAGE_SHIFT,
+					   ((loff_t)(start + added) << PAGE_SHIFT) - 1);
 	for (i = added; i < KVM_GMEM_BLOCK_PAGES; i++)
 		__free_page(page + i);
 
