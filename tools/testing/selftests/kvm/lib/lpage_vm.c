@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -9,6 +10,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -16,10 +18,11 @@
 #include <linux/kvm_lpage.h>
 
 #include "kselftest.h"
+#include "lpage_tasks.h"
 #include "lpage_vm.h"
 #include "ucall_common.h"
 
-#define SUBTEST_SECONDS		120
+#define SUBTEST_SECONDS		300
 
 /* Guest side */
 
@@ -973,6 +976,18 @@ void skip(const char *fmt, ...)
 	exit(KSFT_SKIP);
 }
 
+/* Whether the child ends within the time that a subtest has. */
+static bool wait_subtest(pid_t pid)
+{
+	struct pollfd end = { .fd = syscall(SYS_pidfd_open, pid, 0), .events = POLLIN };
+	int nr;
+
+	TEST_ASSERT(end.fd >= 0, "pidfd_open() failed");
+	nr = poll(&end, 1, SUBTEST_SECONDS * 1000);
+	close(end.fd);
+	return nr == 1;
+}
+
 /*
  * A child that exits for want of something has said what in skip_reason.  The
  * library exits with the same status when an assertion fails on EACCES.
@@ -987,15 +1002,17 @@ static void run_subtest(const struct subtest *subtest)
 	TEST_ASSERT(pid >= 0, "fork() failed");
 	if (!pid) {
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
-		alarm(SUBTEST_SECONDS);
 		subtest->run();
 		exit(KSFT_PASS);
 	}
+	if (!wait_subtest(pid)) {
+		ksft_print_msg("%s: not done after %d s\n", subtest->name, SUBTEST_SECONDS);
+		lpage_tasks_print(pid);
+		kill(pid, SIGKILL);
+	}
 	TEST_ASSERT(waitpid(pid, &status, 0) == pid, "waitpid() failed");
 
-	if (WIFSIGNALED(status) && WTERMSIG(status) == SIGALRM)
-		ksft_print_msg("%s: not done after %d s\n", subtest->name, SUBTEST_SECONDS);
-	else if (WIFSIGNALED(status))
+	if (WIFSIGNALED(status))
 		ksft_print_msg("%s: %s\n", subtest->name, strsignal(WTERMSIG(status)));
 
 	if (WIFEXITED(status) && WEXITSTATUS(status) == KSFT_SKIP && skip_reason[0])

@@ -685,6 +685,7 @@ static void random_op(struct model *m)
 static void random_run(u64 seed, char *hva)
 {
 	struct model *m = calloc(1, sizeof(*m));
+	s64 begin = lpage_now_ms();
 	struct stats stats;
 	u64 i;
 
@@ -695,9 +696,9 @@ static void random_run(u64 seed, char *hva)
 		random_op(m);
 	random_verify(m, 0, RANDOM_PAGES);
 	stats = stats_read(&m->g.t);
-	ksft_print_msg("seed %lu: %lu faults, %lu blocks, %lu splits, %lu promotions\n", seed,
-		       faults_taken(&m->g.t), stats.val[GMEM_BLOCKS], stats.val[SPLIT_2M],
-		       stats.val[PROMOTED_2M]);
+	ksft_print_msg("seed %lu: %lu faults, %lu blocks, %lu splits, %lu promotions in %ld ms\n",
+		       seed, faults_taken(&m->g.t), stats.val[GMEM_BLOCKS], stats.val[SPLIT_2M],
+		       stats.val[PROMOTED_2M], lpage_now_ms() - begin);
 	close(m->g.fd);
 	kvm_vm_free(m->g.t.vm);
 	free(m);
