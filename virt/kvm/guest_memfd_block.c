@@ -21,14 +21,16 @@
 struct gmem_blocks {
 	struct kvm *kvm;
 	bool wanted;			/* asked for, not just the default */
-	/* By block number, GMEM_BLOCK_PREPARED or not and the PFN of the first page. */
+	/* By block number, GMEM_BLOCK flags and the PFN of the first page. */
 	struct xarray blocks;
 	/* To fill or to prepare a block, or a page in its place. */
 	struct mutex lock[GMEM_NR_LOCKS];
 };
 
 #define GMEM_BLOCK_PREPARED	BIT(0)
-#define GMEM_BLOCK_FLAGS	1
+/* What is not prepared is zero, for the allocator has seen to that. */
+#define GMEM_BLOCK_ZEROED	BIT(1)
+#define GMEM_BLOCK_FLAGS	2
 
 static const char * const gmem_huge_names[] = { "never", "always" };
 static bool __read_mostly gmem_huge = true;
@@ -74,6 +76,11 @@ static void *gmem_entry(kvm_pfn_t pfn, unsigned long flags)
 static bool gmem_entry_is_prepared(const void *entry)
 {
 	return xa_to_value(entry) & GMEM_BLOCK_PREPARED;
+}
+
+static bool gmem_entry_is_zeroed(const void *entry)
+{
+	return xa_to_value(entry) & GMEM_BLOCK_ZEROED;
 }
 
 static kvm_pfn_t gmem_entry_pfn(const void *entry)
@@ -175,6 +182,7 @@ static struct page *gmem_try_fill_block(struct gmem_blocks *b,
 					struct address_space *mapping, pgoff_t start)
 {
 	gfp_t gfp = mapping_gfp_mask(mapping) | __GFP_NORETRY | __GFP_NOWARN;
+	unsigned long flags = want_init_on_alloc(gfp) ? GMEM_BLOCK_ZEROED : 0;
 	struct page *page;
 	int i, added;
 
@@ -184,7 +192,7 @@ static struct page *gmem_try_fill_block(struct gmem_blocks *b,
 
 	added = gmem_add_block(mapping, start, page, gfp);
 	if (added == KVM_GMEM_BLOCK_PAGES &&
-	    !xa_err(xa_store(&b->blocks, gmem_nr(start), gmem_entry(page_to_pfn(page), 0),
+	    !xa_err(xa_store(&b->blocks, gmem_nr(start), gmem_entry(page_to_pfn(page), flags),
 			     GFP_KERNEL_ACCOUNT)))
 		return page;
 
@@ -230,7 +238,17 @@ static int gmem_fill_block_locked(struct gmem_blocks *b, struct inode *inode,
 	return !page && b->wanted ? -ENOMEM : 0;
 }
 
-int kvm_gmem_fill_block(struct inode *inode, pgoff_t index)
+static void gmem_clear_zeroed(struct gmem_blocks *b, pgoff_t index)
+{
+	void *entry = xa_load(&b->blocks, gmem_nr(index));
+
+	/* No memory is needed to replace an entry. */
+	if (entry && gmem_entry_is_zeroed(entry))
+		xa_store(&b->blocks, gmem_nr(index), gmem_entry(gmem_entry_pfn(entry), 0),
+			 GFP_KERNEL_ACCOUNT);
+}
+
+int kvm_gmem_fill_block(struct inode *inode, pgoff_t index, bool writing)
 {
 	struct gmem_blocks *b = gmem_blocks(inode->i_mapping);
 	int r;
@@ -240,6 +258,8 @@ int kvm_gmem_fill_block(struct inode *inode, pgoff_t index)
 
 	mutex_lock(gmem_lock(b, index));
 	r = gmem_fill_block_locked(b, inode, index);
+	if (writing)
+		gmem_clear_zeroed(b, index);
 	mutex_unlock(gmem_lock(b, index));
 
 	return r;
@@ -307,7 +327,7 @@ static bool gmem_block_is_private(struct kvm *kvm, struct kvm_memory_slot *slot,
 }
 
 /*
- * All pages are zeroed before the first is prepared, as that may give all of them to
+ * All pages are zero before the first is prepared, as that may give all of them to
  * the guest; and all but those that are lost are prepared, so that none is zeroed
  * later.
  */
@@ -318,7 +338,7 @@ static int gmem_prepare_all(struct gmem_blocks *b, struct kvm *kvm, gfn_t gfn,
 	bool lost = false;
 	int i, r;
 
-	for (i = 0; i < KVM_GMEM_BLOCK_PAGES; i++) {
+	for (i = 0; !gmem_entry_is_zeroed(entry) && i < KVM_GMEM_BLOCK_PAGES; i++) {
 		gmem_clear_page(page + i);
 		cond_resched();
 	}

@@ -44,11 +44,12 @@ void kvm_gmem_exit_blocks(struct inode *inode);
 
 /*
  * If no page of the block around page @index of the file is there yet, have them
- * all.  The caller holds invalidate_lock.  Returns -ENOMEM if there is no such
+ * all.  The caller holds invalidate_lock; if it is @writing, exclusively, to a page that
+ * may not be prepared after all.  Returns -ENOMEM if there is no such
  * block to be had and blocks were asked for; otherwise it is single pages then,
  * and 0.
  */
-int kvm_gmem_fill_block(struct inode *inode, pgoff_t index);
+int kvm_gmem_fill_block(struct inode *inode, pgoff_t index, bool writing);
 
 /*
  * Before a page is mapped: if the file has blocks, have the one around @gfn, in @file and
