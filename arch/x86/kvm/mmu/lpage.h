@@ -260,9 +260,9 @@ bool kvm_tdp_mmu_log_masked(struct kvm *kvm, const struct kvm_memory_slot *slot,
  * read, and may sleep.  The caller keeps vCPUs from mapping what lies across @gfn by a
  * huge SPTE again, and roots from being made, if that matters.
  *
- * Returns 0, -ENOMEM or -EINTR if something stays huge for want of memory or because the
- * task is being killed, -EOPNOTSUPP if the module parameter kvm.lpage_split is off or the
- * TDP MMU not in use.
+ * Returns how many were split, -ENOMEM or -EINTR if something stays huge for want of memory
+ * or because the task is being killed, -EOPNOTSUPP if the module parameter kvm.lpage_split
+ * is off or the TDP MMU not in use.
  */
 int kvm_tdp_mmu_split_at(struct kvm *kvm, int as_id, gfn_t gfn);
 

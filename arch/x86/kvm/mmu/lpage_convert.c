@@ -182,7 +182,7 @@ static void lpage_put_back_block(kvm_pfn_t pfn, void *data)
 {
 	struct lpage_back *back = data;
 	struct kvm *kvm = back->kvm;
-	int level;
+	int level, r;
 
 	back->private.pfn = pfn;
 	level = kvm_lpage_private_level(kvm, pfn);
@@ -197,12 +197,16 @@ static void lpage_put_back_block(kvm_pfn_t pfn, void *data)
 	smp_mb();
 	back->merged = true;
 	back->r = 0;
-	if (kvm_x86_call(gmem_merge)(kvm, pfn, back->gfn, lpage_map_private, back))
+	r = kvm_x86_call(gmem_merge)(kvm, pfn, back->gfn, lpage_map_private, back);
+	if (r)
 		back->r = -ENOENT;
 	WRITE_ONCE(kvm->arch.lpage.merging, 0);
 	/* Pairs with the barrier in wait_var_event(). */
 	smp_mb();
 	wake_up_var(&kvm->arch.lpage.merging);
+
+	atomic64_inc(r ? &kvm->stat.lpage_merge_failed : &kvm->stat.lpage_merged);
+	trace_kvm_mmu_lpage_merge(back->gfn, pfn, r);
 }
 
 static int lpage_put_back_private(struct kvm *kvm, struct kvm_memory_slot *slot,
@@ -401,17 +405,21 @@ static void lpage_smash_at(struct kvm *kvm, gfn_t gfn)
 
 void kvm_arch_begin_set_memory_attributes(struct kvm *kvm, gfn_t start, gfn_t end)
 {
-	int as_id;
+	int as_id, nr = 0;
 
 	lockdep_assert_held(&kvm->slots_lock);
 
 	lpage_smash_at(kvm, start);
 	lpage_smash_at(kvm, end);
 
+	/* What stays huge is zapped as a whole. */
 	for (as_id = 0; as_id < kvm_arch_nr_memslot_as_ids(kvm); as_id++) {
-		kvm_tdp_mmu_split_at(kvm, as_id, start);
-		kvm_tdp_mmu_split_at(kvm, as_id, end);
+		nr += max(kvm_tdp_mmu_split_at(kvm, as_id, start), 0);
+		nr += max(kvm_tdp_mmu_split_at(kvm, as_id, end), 0);
 	}
+
+	if (nr)
+		atomic64_inc(&kvm->stat.lpage_convert_splits);
 }
 
 /*

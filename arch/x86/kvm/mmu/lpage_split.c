@@ -576,10 +576,12 @@ static int lpage_split_root_at(struct lpage_log *log, struct kvm_mmu_page *root,
 		if (!is_shadow_present_pte(iter.old_spte) || !is_large_pte(iter.old_spte))
 			continue;
 
-		/* If it was not huge any more, a vCPU has split it. */
 		r = lpage_split_huge_spte(log, &iter, 0);
 		if (r == -ENOMEM)
 			break;
+		/* If it was not huge any more, a vCPU has split it. */
+		if (!r)
+			log->nr_tables++;
 		r = 0;
 	}
 
@@ -588,7 +590,10 @@ static int lpage_split_root_at(struct lpage_log *log, struct kvm_mmu_page *root,
 	return r;
 }
 
-/* Called and returns with mmu_lock held for read, but gives it up in between. */
+/*
+ * Called and returns with mmu_lock held for read, but gives it up in between.  Returns
+ * how many large pages were split, or an error.
+ */
 static int lpage_split_at(struct kvm *kvm, struct kvm_lpage_pool **pool,
 			  struct kvm_mmu_page *root, gfn_t gfn)
 	__releases(&kvm->mmu_lock)
@@ -602,7 +607,7 @@ static int lpage_split_at(struct kvm *kvm, struct kvm_lpage_pool **pool,
 	for (;;) {
 		log.pool = *pool;
 		if (!lpage_split_root_at(&log, root, gfn))
-			return 0;
+			return log.nr_tables;
 
 		read_unlock(&kvm->mmu_lock);
 		r = kvm_lpage_pool_fill(pool, log.nid, 1);
@@ -619,21 +624,26 @@ int kvm_tdp_mmu_split_at(struct kvm *kvm, int as_id, gfn_t gfn)
 {
 	struct kvm_lpage_pool *pool = NULL;
 	struct kvm_mmu_page *root;
-	int r = 0;
+	int r, err = 0, nr = 0;
 
 	if (!READ_ONCE(lpage_split) || !tdp_mmu_enabled)
 		return -EOPNOTSUPP;
 
 	read_lock(&kvm->mmu_lock);
 
-	kvm_lpage_for_each_root(kvm, root, as_id)
-		r = lpage_split_at(kvm, &pool, root, gfn) ?: r;
+	kvm_lpage_for_each_root(kvm, root, as_id) {
+		r = lpage_split_at(kvm, &pool, root, gfn);
+		if (r < 0)
+			err = r;
+		else
+			nr += r;
+	}
 
 	read_unlock(&kvm->mmu_lock);
 
 	kvm_lpage_pool_free(&pool);
 
-	return r;
+	return err ?: nr;
 }
 
 /*
@@ -659,7 +669,7 @@ int kvm_lpage_split_gfn(struct kvm *kvm, gfn_t gfn)
 	kvm_mmu_invalidate_end(kvm);
 	write_unlock(&kvm->mmu_lock);
 
-	return r;
+	return min(r, 0);
 }
 EXPORT_SYMBOL_GPL(kvm_lpage_split_gfn);
 

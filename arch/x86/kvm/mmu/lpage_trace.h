@@ -65,6 +65,24 @@ TRACE_EVENT(kvm_mmu_lpage_promote_skip,
 				       { KVM_LPAGE_SKIP_MIXED, "mixed" }))
 );
 
+TRACE_EVENT(kvm_mmu_lpage_merge,
+	    TP_PROTO(u64 gfn, u64 pfn, int error),
+	    TP_ARGS(gfn, pfn, error),
+
+	    TP_STRUCT__entry(__field(u64, gfn)
+			     __field(u64, pfn)
+			     __field(int, error)
+	    ),
+
+	    TP_fast_assign(__entry->gfn = gfn;
+			   __entry->pfn = pfn;
+			   __entry->error = error;
+	    ),
+
+	    TP_printk("gfn 0x%llx pfn 0x%llx error %d",
+		      __entry->gfn, __entry->pfn, __entry->error)
+);
+
 #endif /* _TRACE_KVM_LPAGE_H */
 
 #undef TRACE_INCLUDE_PATH

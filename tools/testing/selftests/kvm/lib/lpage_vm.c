@@ -347,6 +347,7 @@ static const char * const stat_names[NR_STATS] = {
 	[SPLIT_1G] = "lpage_split_1g",
 	[SPLIT_NOMEM] = "lpage_split_nomem",
 	[FLUSH_REQUESTS] = "remote_tlb_flush_requests",
+	[CONVERT_SPLITS] = "lpage_convert_splits",
 	[GMEM_BLOCKS] = "gmem_blocks",
 	[GMEM_FALLBACKS] = "gmem_block_fallbacks",
 };

@@ -49,7 +49,8 @@ static uint64_t read_value(const char *path, const char *name)
 	return value;
 }
 
-#define KVM_STAT(name)	read_value("/sys/kernel/debug/kvm/" name, NULL)
+#define STAT_DIR	"/sys/kernel/debug/kvm/"
+#define KVM_STAT(name)	read_value(STAT_DIR name, NULL)
 #define SPLITS()	read_value("/proc/vmstat", "direct_map_level2_splits")
 
 static struct counts counts_now(const char *what)
@@ -71,19 +72,20 @@ static struct counts counts_now(const char *what)
 
 #define BACK_MS		5000
 
-static struct counts wait_pages_2m(uint64_t want)
+static void wait_stat(const char *path, uint64_t want)
 {
+	uint64_t have;
 	int ms;
 
-	for (ms = 0; KVM_STAT("pages_2m") != want; ms++) {
+	for (ms = 0; (have = read_value(path, NULL)) != want; ms++) {
 		if (ms == BACK_MS)
-			check_failed(__LINE__, "%llu large pages after %d ms, want %llu",
-				     (unsigned long long)KVM_STAT("pages_2m"), ms,
-				     (unsigned long long)want);
+			check_failed(__LINE__, "%s is %llu after %d ms, want %llu", path,
+				     (unsigned long long)have, ms, (unsigned long long)want);
 		usleep(1000);
 	}
-	return counts_now("back");
 }
+
+#define WAIT_STAT(name, want)	wait_stat(STAT_DIR name, want)
 
 static struct counts step(struct snp_vm *vm, uint64_t want, const char *what)
 {
@@ -121,7 +123,10 @@ static void large(void)
 	/* Private again, and of one piece a little later, without the guest. */
 	private = step(&vm, LARGE_PRIVATE, "private");
 	CHECK_EQ(private.pages_2m, shared.pages_2m);
-	back = wait_pages_2m(taken.pages_2m);
+	/* Until all of it is over, whoever touches the pages has to wait. */
+	WAIT_STAT("lpage_merged", 1);
+	back = counts_now("back");
+	CHECK_EQ(back.pages_2m, taken.pages_2m);
 	read_all = step(&vm, LARGE_READ_ALL, "read all");
 	CHECK_EQ(read_all.faults - back.faults, 0);
 	CHECK_EQ(read_all.rmp_faults - back.rmp_faults, 0);
@@ -142,7 +147,8 @@ static void merge_while_running(void)
 	for (i = LARGE_SHARED; i <= LARGE_PRIVATE; i++)
 		step(&vm, i, "");
 	step(&vm, LARGE_READ_ALL, "busy");
-	after = wait_pages_2m(before.pages_2m);
+	WAIT_STAT("pages_2m", before.pages_2m);
+	after = counts_now("back");
 	CHECK_EQ(after.splits - before.splits, 0);
 	vm_destroy(&vm);
 }
