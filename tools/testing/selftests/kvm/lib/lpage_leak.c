@@ -6,7 +6,7 @@
 
 #include "kselftest.h"
 #include "lpage_leak.h"
-#include "lpage_test.h"
+#include "lpage_vm.h"
 #include "test_util.h"
 
 #define ALLOCINFO		"/proc/allocinfo"
@@ -126,6 +126,8 @@ bool lpage_leaks_gone(const struct lpage_leaks *begin)
 
 	TEST_ASSERT(now, "No memory");
 	do {
+		/* Pages that were freed stay on lists of each CPU until these are drained. */
+		param_set("/proc/sys/vm/drop_caches", "1");
 		late = lpage_now_ms() >= deadline;
 		read_now(now);
 		gone = is_gone(begin, now, late);

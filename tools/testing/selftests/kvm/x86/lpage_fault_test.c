@@ -984,6 +984,43 @@ static void fail_gmem(const char *what, bool touch)
 	fixture_end(&f);
 }
 
+/*
+ * No memory for the file's own tree while the first block is added: what the file has
+ * beyond it stays, also when it is looked up again.
+ */
+static void fail_gmem_tree(void)
+{
+	struct fixture f = {};
+	struct inject inj;
+	int err, fd;
+
+	f.leaks = lpage_leaks_begin();
+	vm_new_protected(&f.t, 1);
+	fd = vm_create_guest_memfd(f.t.vm, GMEM_SIZE, 0);
+	slot_add_gmem(&f.t, &f.s, TEST_SLOT, TEST_GPA, GMEM_SIZE, alloc_4k(GMEM_SIZE), fd, 0);
+	slot_set_private(&f.s, 0, slot_pages(&f.s), true);
+	guest_write(&f.s, PAGES_PER_2M, PAGES_PER_2M, 1);
+	inject_init(&inj, INJECT_XARRAY);
+	do {
+		op_set(&f.t, 0, OP_VERIFY_ZERO, f.s.gpa, PAGES_PER_2M, SZ_4K, 0);
+		inject_begin(&inj);
+		err = gmem_touch_try(&f.s);
+		inject_end(&inj);
+		inject_result(&inj, err);
+		if (err)
+			TEST_ASSERT(!gmem_touch_try(&f.s), "The guest does not go on");
+		guest_verify(&f.s, PAGES_PER_2M, PAGES_PER_2M, 1);
+		slot_set_private(&f.s, PAGES_PER_2M, PAGES_PER_2M, false);
+		slot_set_private(&f.s, PAGES_PER_2M, PAGES_PER_2M, true);
+		guest_verify(&f.s, PAGES_PER_2M, PAGES_PER_2M, 1);
+		TEST_ASSERT(!fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0,
+				       SZ_2M), "Cannot punch a hole");
+	} while (inject_next(&inj));
+	inject_done(&inj, "guest_memfd beside other blocks", true);
+	close(fd);
+	fixture_end(&f);
+}
+
 static void test_gmem(void)
 {
 	/* guest_memfd would take highmem, if there was any. */
@@ -991,6 +1028,7 @@ static void test_gmem(void)
 	fail_gmem_create();
 	fail_gmem("guest_memfd preallocation", false);
 	fail_gmem("guest_memfd first touch", true);
+	fail_gmem_tree();
 }
 
 /* Running subtests */

@@ -20,6 +20,7 @@
 #include <linux/kvm_lpage.h>
 
 #include "kselftest.h"
+#include "lpage_cgroup.h"
 #include "lpage_vm.h"
 
 /* Far longer than the background takes, and far shorter than its longest delay. */
@@ -251,6 +252,64 @@ static void test_memory_returns(void)
 	wait_unevictable(kb + 256);
 }
 
+/* Pages that a CPU has charged ahead, or not counted yet. */
+#define CHARGE_SLACK	SZ_512K
+
+struct charge {
+	u64 file, unevictable;
+};
+
+static struct charge charge_read(void)
+{
+	return (struct charge) {
+		.file = cgroup_value(CGROUP "/memory.stat", "file "),
+		.unevictable = cgroup_value(CGROUP "/memory.stat", "unevictable "),
+	};
+}
+
+/* What the memory cgroup of the task that touches @size of private memory has of it. */
+static struct charge charge_of_touch(u64 size)
+{
+	struct charge before, after;
+	struct gmem_vm g;
+
+	gmem_vm_new(&g, 1, size, alloc_4k(size));
+	before = charge_read();
+	guest_write(&g.s, 0, slot_pages(&g.s), 1);
+	/* What waits to be counted is, when caches are dropped. */
+	param_set("/proc/sys/vm/drop_caches", "1");
+	after = charge_read();
+	close(g.fd);
+	kvm_vm_free(g.t.vm);
+	return (struct charge) {
+		.file = after.file - before.file,
+		.unevictable = after.unevictable - before.unevictable,
+	};
+}
+
+static void charge_expect(const char *what, u64 got, u64 want)
+{
+	TEST_ASSERT(got + CHARGE_SLACK >= want && got <= want + CHARGE_SLACK,
+		    "%s: %lu bytes, want %lu", what, got, want);
+}
+
+/* Blocks are charged to whom single pages are, and as the same kind of memory. */
+static void test_accounting(void)
+{
+	struct charge pages, blocks;
+
+	cgroup_enter();
+	blocks = charge_of_touch(GMEM_SIZE);
+	param_set(GMEM_PARAM, "never");
+	pages = charge_of_touch(GMEM_SIZE);
+	cgroup_leave();
+	charge_expect("file memory of single pages", pages.file, GMEM_SIZE);
+	charge_expect("file memory of blocks", blocks.file, pages.file);
+	charge_expect("unevictable memory of blocks", blocks.unevictable, pages.unevictable);
+	ksft_print_msg("charged for blocks: %lu, %lu unevictable; for single pages: %lu, %lu\n",
+		       blocks.file, blocks.unevictable, pages.file, pages.unevictable);
+}
+
 /* Blocks are 2M of the file; where guest and file do not agree, pages are 4K. */
 static void test_unaligned(void)
 {
@@ -406,6 +465,7 @@ static void convert_page(struct gmem_vm *g, bool to_private)
 	slot_set_private(&g->s, page, 1, to_private);
 	after = stats_read(&g->t);
 	EXPECT_DELTA(before, after, SPLIT_2M, 1);
+	EXPECT_DELTA(before, after, CONVERT_SPLITS, 1);
 	EXPECT_DELTA(before, after, PAGES_2M, -1);
 	EXPECT_DELTA(before, after, PAGES_4K, PAGES_PER_2M - 1);
 
@@ -421,6 +481,7 @@ static void convert_page(struct gmem_vm *g, bool to_private)
 	slot_set_private(&g->s, page, 1, !to_private);
 	wait_pages_2m(&g->t, before.val[PAGES_2M]);
 	after = stats_read(&g->t);
+	EXPECT_DELTA(before, after, CONVERT_SPLITS, 1);
 	EXPECT_DELTA(before, after, PROMOTED_2M, 1);
 	EXPECT_DELTA(before, after, PAGES_4K, 0);
 	guest_verify(&g->s, 0, page + 1, to_private ? 2 : 1);
@@ -890,6 +951,7 @@ static const struct subtest subtests[] = {
 	SUBTEST(fallocate),
 	SUBTEST(punch_page),
 	SUBTEST(memory_returns),
+	SUBTEST(accounting),
 	SUBTEST(unaligned),
 	SUBTEST(two_slots),
 	SUBTEST(memory_failure),
