@@ -37,9 +37,13 @@ struct kvm_lpage {
 
 	/* The threads of the last operation, if they could not end yet. */
 	struct kvm_lpage_crew *crew;
+
+	/* What kvm_vm_stat.mmu_cache_bytes has of the caches for eager splitting. */
+	u64 split_cache_bytes;
 };
 
 struct kvm;
+struct kvm_vcpu;
 
 /*
  * Map the 2M around @gfn by 4K, in place, in what vCPUs use outside of SMM, and flush the
@@ -57,5 +61,11 @@ bool kvm_lpage_wait_merge(struct kvm *kvm, u64 gfn);
 
 /* Wait for the end of any that is under way, for a vCPU that has a VMSA in the VM's memory. */
 void kvm_lpage_wait_merges(struct kvm *kvm);
+
+/*
+ * The vCPU has stopped to run nested guests: free what only their shadow page tables
+ * take.  Called by the vCPU's own thread, or when nobody else uses it.
+ */
+void kvm_lpage_leave_nested(struct kvm_vcpu *vcpu);
 
 #endif /* _ASM_X86_KVM_LPAGE_H */

@@ -11,7 +11,7 @@
  * lpage_split.c and lpage_promote.c walk, lock, flush and free, and their callers
  * in mmu.c and x86.c decide when.  lpage_pool.c has page tables in store, and
  * lpage_work.c shares the work out among threads.  lpage_convert.c does both for
- * memory that becomes private or shared.
+ * memory that becomes private or shared.  lpage_cache.c is about what vCPUs have in store.
  */
 #ifndef __KVM_X86_MMU_LPAGE_H
 #define __KVM_X86_MMU_LPAGE_H
@@ -200,6 +200,14 @@ struct kvm_mmu_page *kvm_lpage_next_root(struct kvm *kvm, struct kvm_mmu_page *r
 #define kvm_lpage_for_each_root(kvm, root, as_id)		\
 	for (root = kvm_lpage_next_root(kvm, NULL, as_id);	\
 	     root; root = kvm_lpage_next_root(kvm, root, as_id))
+
+/*
+ * Let the statistics follow what is in the caches of a vCPU, for its own thread or when
+ * nobody else uses it; or in those for eager splitting of what nested guests map, for
+ * who holds slots_lock, or when the VM has no other users.
+ */
+void kvm_lpage_count_caches(struct kvm_vcpu *vcpu);
+void kvm_lpage_count_split_caches(struct kvm *kvm);
 
 /* 4K pages, a multiple of 512, that a thread takes on at a time. */
 unsigned int kvm_lpage_chunk(struct kvm *kvm);

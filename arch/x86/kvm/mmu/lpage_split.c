@@ -678,6 +678,7 @@ void kvm_arch_dirty_log_done(struct kvm *kvm)
 	lockdep_assert_held(&kvm->slots_lock);
 
 	kvm_lpage_pool_free(&kvm->arch.lpage.pool);
+	mmu_free_vm_memory_caches(kvm);
 	atomic64_set(&kvm->arch.lpage.pace.next, 0);
 	kvm->arch.lpage.no_memory = false;
 }
