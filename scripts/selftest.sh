@@ -25,6 +25,10 @@ selftest_results()
 	[ "$nr" = "$planned" ] || tap_not_ok "$1: ran $nr of ${planned:-?} subtests"
 }
 
+# Parameters of kvm.ko and of kvm-amd.ko that are other than their defaults.
+kvm_params=''
+kvm_amd_params=''
+
 # run_selftest NAME [OPTION...]: lpage_NAME_test, on a test host with the options.
 run_selftest()
 {
@@ -43,6 +47,11 @@ run_selftest()
 		--file "$tests/$test:/payload/$test" \
 		--file "$tests/lpage_hold_vm:/payload/lpage_hold_vm" -- \
 		"/scripts/kvm-modules load /payload/modules || exit 125
+		if [ -n '$kvm_params$kvm_amd_params' ]; then
+			rmmod kvm_amd kvm
+			insmod /payload/modules/kvm.ko $kvm_params
+			insmod /payload/modules/kvm-amd.ko $kvm_amd_params
+		fi
 		./lpage_hold_vm ./$test
 		status=\$?
 		/scripts/kvm-modules unload || exit 125

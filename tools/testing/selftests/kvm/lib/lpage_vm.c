@@ -130,6 +130,8 @@ static void vm_prefault(struct test_vm *t)
 	char *mem = region->host_mem;
 	u64 i;
 
+	if (!kvm_has_cap(KVM_CAP_PRE_FAULT_MEMORY))
+		skip("needs KVM_CAP_PRE_FAULT_MEMORY");
 	/* Likewise for what khugepaged would do there. */
 	TEST_ASSERT(!madvise(mem, range.size, MADV_NOHUGEPAGE), "madvise() failed");
 	/* Nor must there be zero pages, which a write would replace. */
@@ -1071,8 +1073,6 @@ int run_subtests(int argc, char **argv, const struct subtest *subtests, int nr,
 	}
 
 	ksft_print_header();
-	if (!kvm_has_cap(KVM_CAP_PRE_FAULT_MEMORY))
-		ksft_exit_skip("needs KVM_CAP_PRE_FAULT_MEMORY\n");
 	check();
 
 	skip_reason = mmap(NULL, SKIP_REASON_SIZE, PROT_READ | PROT_WRITE,

@@ -1031,6 +1031,118 @@ static void test_gmem(void)
 	fail_gmem_tree();
 }
 
+/* What vCPUs keep in store for page faults */
+
+#define STORE_STAT		"mmu_cache_bytes"
+
+/* A vCPU that never ran has nothing in store, nor has one that never had a nested guest. */
+static void run_vm(struct fixture *f, bool nested)
+{
+	if (nested)
+		vm_new_nested(&f->t, TEST_GPA);
+	else
+		vm_new(&f->t, NR_VCPUS);
+	slot_add(&f->t, &f->s, TEST_SLOT, TEST_GPA, MEM_SIZE, alloc_4k(MEM_SIZE));
+	/* L1 has its nested page tables where nothing else is. */
+	if (nested)
+		l1_build_npt(&f->s);
+	f->s.stride = SZ_1M;
+	host_write(&f->s, 1, slot_pages(&f->s) - 1, 1);
+	/* Not even a root is there any more. */
+	slot_delete(&f->s);
+	slot_set(&f->s, 0);
+}
+
+/* The guest goes on where a run failed. */
+static void run_once(struct fixture *f, struct inject *inj, int vcpu)
+{
+	const u64 nr = slot_pages(&f->s) - 1;
+	int err;
+
+	op_set(&f->t, vcpu, OP_VERIFY, f->s.gpa + f->s.stride, nr, f->s.stride, 1);
+	inject_begin(inj);
+	err = __vcpu_run(f->t.vcpu[vcpu]) ? errno : 0;
+	inject_end(inj);
+	inject_result(inj, err);
+	if (err)
+		vcpu_run(f->t.vcpu[vcpu]);
+	TEST_ASSERT(op_done(f->t.vcpu[vcpu]), "Unexpected exit: %s",
+		    exit_reason_str(f->t.vcpu[vcpu]->run->exit_reason));
+}
+
+static void fail_run(const char *what, bool nested)
+{
+	struct fixture f = {};
+	struct inject inj;
+
+	f.leaks = lpage_leaks_begin();
+	inject_init(&inj, INJECT_NTH);
+	inj.sparse = 16;
+	do {
+		run_vm(&f, nested);
+		run_once(&f, &inj, nested ? 0 : 1);
+		TEST_ASSERT(lpage_vm_stat(f.t.vm, STORE_STAT), "Nothing is in store");
+		munmap(f.s.hva, f.s.size);
+		kvm_vm_free(f.t.vm);
+	} while (inject_next(&inj));
+	inject_done(&inj, what, true);
+	TEST_ASSERT(lpage_leaks_gone(f.leaks), "Memory was leaked");
+	free(f.leaks);
+}
+
+static void test_run(void)
+{
+	fail_run("first run of a vCPU", false);
+}
+
+static void test_run_nested(void)
+{
+	fail_run("first run of a nested guest", true);
+}
+
+/* Large pages that a nested guest maps, which the base splits. */
+static void test_enable_nested(void)
+{
+	const u64 first = PAGES_PER_2M;
+	struct fixture f = {};
+	struct inject inj;
+	unsigned long *log;
+	u64 bytes, nr;
+	int err;
+
+	f.leaks = lpage_leaks_begin();
+	vm_new_nested(&f.t, TEST_GPA);
+	slot_add(&f.t, &f.s, TEST_SLOT, TEST_GPA, SZ_8M, alloc_2m(SZ_8M));
+	l1_build_npt(&f.s);
+	nr = slot_pages(&f.s) - first;
+	log = log_alloc(&f.s);
+	inject_init(&inj, INJECT_NTH);
+	inj.sparse = 8;
+	do {
+		nested_do(&f.s, OP_WRITE, first, nr, 1, OP_POKE, 0, 0, 0);
+		bytes = lpage_vm_stat(f.t.vm, STORE_STAT);
+		inject_begin(&inj);
+		err = slot_try(&f.s, KVM_MEM_LOG_DIRTY_PAGES);
+		inject_end(&inj);
+		inject_result(&inj, err);
+		TEST_ASSERT(lpage_vm_stat(f.t.vm, STORE_STAT) == bytes,
+			    "Splitting leaves something in store");
+		TEST_ASSERT(is_logged(&f.s) == !err, "Logging is %s", err ? "on" : "off");
+		nested_do(&f.s, OP_WRITE, first, nr / 2, 2, OP_POKE, 0, 0, 0);
+		if (!err) {
+			log_collect(&f.s, log);
+			log_expect(&f.s, log, first, nr / 2, true);
+			log_expect(&f.s, log, first + nr / 2, nr - nr / 2, false);
+			slot_log(&f.s, false);
+		}
+		host_verify(&f.s, first, nr / 2, 2);
+		host_verify(&f.s, first + nr / 2, nr - nr / 2, 1);
+	} while (inject_next(&inj));
+	inject_done(&inj, "enable, nested guest", true);
+	free(log);
+	fixture_end(&f);
+}
+
 /* Running subtests */
 
 static const struct subtest subtests[] = {
@@ -1039,6 +1151,7 @@ static const struct subtest subtests[] = {
 	SUBTEST(enable_thp),
 	SUBTEST(enable_threads),
 	SUBTEST(enable_initially_set),
+	SUBTEST(enable_nested),
 	SUBTEST(clear_2m),
 	SUBTEST(clear_1g),
 	SUBTEST(ring_reset),
@@ -1051,6 +1164,8 @@ static const struct subtest subtests[] = {
 	SUBTEST(vm_create),
 	SUBTEST(convert),
 	SUBTEST(gmem),
+	SUBTEST(run),
+	SUBTEST(run_nested),
 };
 
 static struct param params[] = {
