@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -30,6 +31,7 @@
 
 /* What is private in the tests. */
 #define GMEM_SIZE	SZ_4M
+#define STALE_SIZE	(16 * SZ_2M)
 
 static void gmem_punch(int fd, u64 offset, u64 size)
 {
@@ -57,20 +59,25 @@ static void gmem_vm_new(struct gmem_vm *g, int nr_vcpus, u64 size, char *hva)
 	slot_set_private(&g->s, 0, slot_pages(&g->s), true);
 }
 
-/* Wait until so many large pages are mapped; the background brings them back. */
-static void wait_pages_2m(struct test_vm *t, u64 want)
+/* Wait until a statistic of the VM has a value; the background works on that. */
+static void wait_stat(struct test_vm *t, const char *name, u64 want)
 {
 	s64 end = lpage_now_ms() + BACK_MS;
 	u64 have;
 
 	do {
-		have = lpage_vm_stat(t->vm, "pages_2m");
+		have = lpage_vm_stat(t->vm, name);
 		if (have == want)
 			return;
 		usleep(1000);
 	} while (lpage_now_ms() < end);
 
-	TEST_FAIL("%lu large pages after %d ms, want %lu", have, BACK_MS, want);
+	TEST_FAIL("%s is %lu after %d ms, want %lu", name, have, BACK_MS, want);
+}
+
+static void wait_pages_2m(struct test_vm *t, u64 want)
+{
+	wait_stat(t, "pages_2m", want);
 }
 
 /* 2M of private memory is one block, zero, and one fault. */
@@ -197,12 +204,21 @@ static void test_punch_page(void)
 	EXPECT_DELTA(before, after, PAGES_4K, PAGES_PER_2M);
 	EXPECT_DELTA(before, after, GMEM_BLOCKS, 0);
 
-	/* All of it gone, there may be a block again. */
+	/* Nor is a block tried for because the first page is gone. */
+	gmem_punch(g.fd, 0, SZ_4K);
+	guest_do(&g.s, OP_VERIFY_ZERO, 0, 1, 0);
+	after = stats_read(&g.t);
+	EXPECT_DELTA(before, after, GMEM_FALLBACKS, 0);
+
+	/* All of it gone, there may be a block again; the next one is what it was. */
 	gmem_punch(g.fd, 0, SZ_2M);
 	guest_do(&g.s, OP_VERIFY_ZERO, 0, PAGES_PER_2M, 0);
 	after = stats_read(&g.t);
 	EXPECT_DELTA(before, after, PAGES_2M, 0);
 	EXPECT_DELTA(before, after, GMEM_BLOCKS, 1);
+	slot_set_private(&g.s, PAGES_PER_2M, 1, false);
+	slot_set_private(&g.s, PAGES_PER_2M, 1, true);
+	wait_pages_2m(&g.t, before.val[PAGES_2M]);
 }
 
 /* The kernel's own count of pages that cannot be evicted, as guest_memfd's. */
@@ -352,6 +368,58 @@ static void test_unaligned(void)
 	guest_verify(&s, 1, slot_pages(&s) - 2, 2);
 	after = stats_read(&t);
 	EXPECT_DELTA(before, after, PAGES_2M, 2);
+	slot_delete(&s);
+
+	/* Nor are these blocks any for a slot whose offset is not that of the guest. */
+	slot_add_gmem(&t, &s, TEST_SLOT, TEST_GPA, SZ_2M, hva, fd, SZ_4K);
+	before = stats_read(&t);
+	guest_write(&s, 0, PAGES_PER_2M, 3);
+	guest_verify(&s, 0, PAGES_PER_2M, 3);
+	after = stats_read(&t);
+	EXPECT_DELTA(before, after, PAGES_2M, 0);
+	slot_delete(&s);
+	slot_add_gmem(&t, &s, TEST_SLOT, TEST_GPA, GMEM_SIZE, hva, fd, 0);
+	guest_verify(&s, PAGES_PER_2M + 1, PAGES_PER_2M - 2, 2);
+}
+
+/* What is left of a file behind its last 2M is no block. */
+static void test_odd_size(void)
+{
+	struct stats before, after;
+	struct gmem_vm g;
+
+	gmem_vm_new(&g, 1, SZ_2M + 3 * SZ_4K, alloc_4k(SZ_4M));
+	before = stats_read(&g.t);
+	guest_do(&g.s, OP_VERIFY_ZERO, 0, slot_pages(&g.s), 0);
+	after = stats_read(&g.t);
+	EXPECT_DELTA(before, after, GMEM_BLOCKS, 1);
+	EXPECT_DELTA(before, after, GMEM_FALLBACKS, 0);
+	EXPECT_DELTA(before, after, PAGES_2M, 1);
+	EXPECT_DELTA(before, after, PAGES_4K, 3);
+}
+
+/*
+ * Memory that another VM has written to is zero in this one, whole blocks and single
+ * pages.  The kernel must not have been told to zero what it allocates.
+ */
+static void test_no_stale_data(void)
+{
+	char *hva = alloc_4k(STALE_SIZE);
+	struct gmem_vm g;
+	u64 i;
+
+	gmem_vm_new(&g, 1, STALE_SIZE, hva);
+	guest_write(&g.s, 0, slot_pages(&g.s), 1);
+	close(g.fd);
+	kvm_vm_free(g.t.vm);
+
+	gmem_vm_new(&g, 1, STALE_SIZE, hva);
+	for (i = 0; i < slot_pages(&g.s); i += 2 * PAGES_PER_2M)
+		slot_set_private(&g.s, i + 5, 1, false);
+	for (i = 0; i < slot_pages(&g.s); i += 2 * PAGES_PER_2M) {
+		guest_do(&g.s, OP_VERIFY_ZERO, i, 5, 0);
+		guest_do(&g.s, OP_VERIFY_ZERO, i + 6, 2 * PAGES_PER_2M - 6, 0);
+	}
 }
 
 /* Two slots that share a block: neither may map what is the other's. */
@@ -378,6 +446,85 @@ static void test_two_slots(void)
 	after = stats_read(&t);
 	EXPECT_DELTA(before, after, PAGES_2M, 0);
 	EXPECT_DELTA(before, after, GMEM_BLOCKS, 1);
+}
+
+/* What was touched while the 2M was mixed is not cleared when all of it is private. */
+static void test_prepared_singly(void)
+{
+	struct stats before, after;
+	struct gmem_vm g;
+
+	gmem_vm_new(&g, 1, GMEM_SIZE, alloc_4k(GMEM_SIZE));
+	before = stats_read(&g.t);
+	slot_set_private(&g.s, 7, 1, false);
+	guest_write(&g.s, 0, 7, 1);
+	guest_write(&g.s, PAGES_PER_2M - 1, 1, 1);
+	after = stats_read(&g.t);
+	EXPECT_DELTA(before, after, GMEM_BLOCKS, 1);
+	EXPECT_DELTA(before, after, PAGES_4K, 8);
+
+	slot_set_private(&g.s, 7, 1, true);
+	guest_do(&g.s, OP_VERIFY_ZERO, 7, PAGES_PER_2M - 8, 0);
+	guest_verify(&g.s, 0, 7, 1);
+	guest_verify(&g.s, PAGES_PER_2M - 1, 1, 1);
+	wait_pages_2m(&g.t, before.val[PAGES_2M] + 1);
+	guest_verify(&g.s, 0, 7, 1);
+	guest_verify(&g.s, PAGES_PER_2M - 1, 1, 1);
+}
+
+#define CGROUP_DIR	"/sys/fs/cgroup"
+#define CGROUP		CGROUP_DIR "/lpage_gmem"
+
+/* What is charged to this process from now on, counts in a cgroup of its own. */
+static void cgroup_enter(void)
+{
+	if (access(CGROUP_DIR "/cgroup.procs", F_OK) &&
+	    mount("none", CGROUP_DIR, "cgroup2", 0, NULL))
+		skip("needs cgroup2 at " CGROUP_DIR);
+	if (file_write(CGROUP_DIR "/cgroup.subtree_control", "+memory"))
+		skip("needs the memory controller at " CGROUP_DIR);
+	TEST_ASSERT(!mkdir(CGROUP, 0700) || errno == EEXIST, "Cannot make " CGROUP);
+	param_set(CGROUP "/memory.max", "max");
+	param_set(CGROUP "/cgroup.procs", "0");
+}
+
+/*
+ * A block that the limit has no room for is not worth that anything is killed: there are
+ * single pages, and those of the block that were charged are not any more.
+ */
+static void test_memcg_limit(void)
+{
+	struct stats before, after;
+	struct gmem_vm g;
+	int fd;
+
+	gmem_vm_new(&g, 1, 2 * GMEM_SIZE, alloc_4k(2 * GMEM_SIZE));
+	fd = vm_create_guest_memfd(g.t.vm, GMEM_SIZE, GUEST_MEMFD_FLAG_LPAGE);
+	guest_write(&g.s, PAGES_PER_2M, 1, 1);
+	cgroup_enter();
+	before = stats_read(&g.t);
+
+	/* Of three blocks, 64 pages each: the room for what is left of others is not there. */
+	param_set(CGROUP "/memory.max", "1536K");
+	guest_write(&g.s, 0, 64, 1);
+	guest_write(&g.s, 2 * PAGES_PER_2M, 64, 1);
+	guest_write(&g.s, 3 * PAGES_PER_2M, 64, 1);
+	after = stats_read(&g.t);
+	EXPECT_DELTA(before, after, GMEM_BLOCKS, 0);
+	EXPECT_DELTA(before, after, GMEM_FALLBACKS, 3);
+	EXPECT_DELTA(before, after, PAGES_4K, 3 * 64);
+
+	/* Who asks for blocks is told. */
+	TEST_ASSERT(gmem_alloc(fd, 0, SZ_4K) == ENOMEM, "There is a block beyond the limit");
+	TEST_ASSERT(gmem_alloc(g.fd, 64 * SZ_4K, SZ_4K) == 0, "There is no page");
+
+	param_set(CGROUP "/memory.max", "max");
+	TEST_ASSERT(!gmem_alloc(fd, 0, SZ_4K), "There is no block without a limit");
+	guest_verify(&g.s, 0, 64, 1);
+	guest_verify(&g.s, 2 * PAGES_PER_2M, 64, 1);
+	guest_verify(&g.s, 3 * PAGES_PER_2M, 64, 1);
+	close(fd);
+	param_set(CGROUP_DIR "/cgroup.procs", "0");
 }
 
 #define TRACE_DIR	"/sys/kernel/tracing/instances/lpage_gmem"
@@ -553,6 +700,31 @@ static void test_convert_1g(void)
 	guest_verify(&s, PAGES_PER_2M, slot_pages(&s) - PAGES_PER_2M, 2);
 }
 
+/* When the last odd 4K page of 1G is gone, 2M is put back, and the 1G with it. */
+static void test_convert_1g_back(void)
+{
+	struct stats before, after;
+	struct test_vm t;
+	struct slot s;
+	u64 faults;
+	int fd;
+
+	vm_new_protected(&t, 1);
+	fd = vm_create_guest_memfd(t.vm, SZ_1G, 0);
+	slot_add_gmem(&t, &s, TEST_SLOT, TEST_GPA, SZ_1G, alloc_hugetlb(SZ_1G, SZ_1G), fd, 0);
+	guest_write(&s, 0, 1, 1);
+	before = stats_read(&t);
+	slot_set_private(&s, 7, 1, true);
+	slot_set_private(&s, 7, 1, false);
+	wait_stat(&t, "lpage_promoted_1g", 1);
+	after = stats_read(&t);
+	EXPECT_DELTA(before, after, PROMOTED_2M, 1);
+	EXPECT_DELTA(before, after, PAGES_1G, 0);
+	faults = faults_taken(&t);
+	guest_verify(&s, 0, 1, 1);
+	EXPECT_FAULTS(&t, faults, 0);
+}
+
 /* With lpage_split off it is as without us: the neighbours go too. */
 static void test_split_off(void)
 {
@@ -591,6 +763,80 @@ static void test_background_off(void)
 	guest_verify(&g.s, 0, slot_pages(&g.s), 1);
 }
 
+/* One page of the first 2M is shared, and private again at once. */
+static void convert_there_and_back(struct gmem_vm *g)
+{
+	slot_set_private(&g->s, 7, 1, false);
+	slot_set_private(&g->s, 7, 1, true);
+}
+
+/* New memory for all of the first 2M is one fault again. */
+static void expect_one_fault(struct gmem_vm *g)
+{
+	u64 faults = faults_taken(&g->t);
+
+	gmem_punch(g->fd, 0, SZ_2M);
+	guest_do(&g->s, OP_VERIFY_ZERO, 0, PAGES_PER_2M, 0);
+	EXPECT_FAULTS(&g->t, faults, 1);
+}
+
+/* Before it is put back a fault maps 4K there, and then what the memory allows. */
+static void test_waits(void)
+{
+	struct stats before, after;
+	struct gmem_vm g;
+
+	gmem_vm_new(&g, 1, GMEM_SIZE, alloc_4k(GMEM_SIZE));
+	guest_write(&g.s, 0, slot_pages(&g.s), 1);
+	before = stats_read(&g.t);
+	convert_there_and_back(&g);
+	guest_verify(&g.s, 7, 1, 1);
+	wait_pages_2m(&g.t, before.val[PAGES_2M]);
+	after = stats_read(&g.t);
+	EXPECT_DELTA(before, after, PROMOTED_2M, 1);
+	expect_one_fault(&g);
+}
+
+/* All of 2M that waits is converted: there is nothing to wait for any more. */
+static void test_waits_no_more(void)
+{
+	struct stats before, after;
+	struct gmem_vm g;
+
+	gmem_vm_new(&g, 1, GMEM_SIZE, alloc_4k(GMEM_SIZE));
+	guest_write(&g.s, 0, slot_pages(&g.s), 1);
+	convert_there_and_back(&g);
+	slot_set_private(&g.s, 0, PAGES_PER_2M, false);
+	slot_set_private(&g.s, 0, PAGES_PER_2M, true);
+	expect_one_fault(&g);
+
+	/* But not where only its neighbour is. */
+	before = stats_read(&g.t);
+	convert_there_and_back(&g);
+	slot_set_private(&g.s, PAGES_PER_2M, PAGES_PER_2M, false);
+	wait_pages_2m(&g.t, before.val[PAGES_2M] - 1);
+	after = stats_read(&g.t);
+	EXPECT_DELTA(before, after, PROMOTED_2M, 1);
+}
+
+/* The background is turned off while 2M waits: faults have large pages again. */
+static void test_waits_for_nobody(void)
+{
+	struct gmem_vm g;
+	s64 end;
+
+	gmem_vm_new(&g, 1, GMEM_SIZE, alloc_4k(GMEM_SIZE));
+	guest_write(&g.s, 0, slot_pages(&g.s), 1);
+	convert_there_and_back(&g);
+	param_set(BACKGROUND_PARAM, "N");
+	end = lpage_now_ms() + BACK_MS;
+	do {
+		TEST_ASSERT(lpage_now_ms() < end, "There are still no large pages");
+		gmem_punch(g.fd, 0, SZ_2M);
+		guest_do(&g.s, OP_VERIFY_ZERO, 0, 1, 0);
+	} while (lpage_vm_stat(g.t.vm, "pages_2m") < GMEM_SIZE / SZ_2M);
+}
+
 /* A hole was punched meanwhile: there is no block to map any more. */
 static void test_punched_stays_small(void)
 {
@@ -612,6 +858,24 @@ static void test_punched_stays_small(void)
 	guest_verify(&g.s, 8, slot_pages(&g.s) - 8, 1);
 	after = stats_read(&g.t);
 	EXPECT_DELTA(before, after, PAGES_2M, -1);
+}
+
+/* A page that nobody has touched since the block was made is not mapped by it. */
+static void test_unprepared_stays_small(void)
+{
+	struct stats before, after;
+	struct gmem_vm g;
+
+	gmem_vm_new(&g, 1, GMEM_SIZE, alloc_4k(GMEM_SIZE));
+	slot_set_private(&g.s, 7, 1, false);
+	guest_write(&g.s, 0, 7, 1);
+	before = stats_read(&g.t);
+	slot_set_private(&g.s, 7, 1, true);
+	wait_stat(&g.t, "lpage_promote_skip_level", before.val[SKIP_LEVEL] + 1);
+	after = stats_read(&g.t);
+	EXPECT_DELTA(before, after, PAGES_2M, 0);
+	guest_do(&g.s, OP_VERIFY_ZERO, 7, PAGES_PER_2M - 7, 0);
+	guest_verify(&g.s, 0, 7, 1);
 }
 
 /*
@@ -953,15 +1217,24 @@ static const struct subtest subtests[] = {
 	SUBTEST(memory_returns),
 	SUBTEST(accounting),
 	SUBTEST(unaligned),
+	SUBTEST(odd_size),
+	SUBTEST(no_stale_data),
 	SUBTEST(two_slots),
+	SUBTEST(prepared_singly),
+	SUBTEST(memcg_limit),
 	SUBTEST(memory_failure),
 	SUBTEST(convert_private_page),
 	SUBTEST(convert_hugetlb_page),
 	SUBTEST(convert_thp_page),
 	SUBTEST(convert_1g),
+	SUBTEST(convert_1g_back),
 	SUBTEST(split_off),
 	SUBTEST(background_off),
+	SUBTEST(waits),
+	SUBTEST(waits_no_more),
+	SUBTEST(waits_for_nobody),
 	SUBTEST(punched_stays_small),
+	SUBTEST(unprepared_stays_small),
 	SUBTEST(flapping),
 	SUBTEST(random),
 	SUBTEST(convert_race),
