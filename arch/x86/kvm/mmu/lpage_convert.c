@@ -496,3 +496,7 @@ void kvm_lpage_stop_converting(struct kvm *kvm)
 	xa_destroy(&unmix->ranges);
 	kfree(unmix);
 }
+
+#ifdef CONFIG_KVM_LPAGE_KUNIT_TEST
+#include "tests/lpage_convert_kunit.c"
+#endif

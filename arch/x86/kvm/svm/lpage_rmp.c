@@ -19,30 +19,11 @@
 
 #include <asm/sev.h>
 
+#include "lpage_rmp.h"
 #include "svm.h"
 
 /* The firmware does not know SNP_PAGE_UNSMASH. */
 static bool __read_mostly no_unsmash;
-
-/*
- * RMPUPDATE as it is, without the kernel's rmpupdate(): that would split the direct map
- * for a 4K page.  These pages are private already, and stay it, so that what the
- * direct map may be written through does not change.
- */
-static int lpage_rmpupdate(u64 pfn, struct rmp_state *state)
-{
-	unsigned long paddr = pfn << PAGE_SHIFT;
-	int ret;
-
-	do {
-		asm volatile(".byte 0xf2, 0x0f, 0x01, 0xfe"
-			     : "=a" (ret)
-			     : "a" (paddr), "c" (state)
-			     : "memory", "cc");
-	} while (ret == RMPUPDATE_FAIL_OVERLAP);
-
-	return ret;
-}
 
 static bool lpage_is_smashed(kvm_pfn_t pfn)
 {
@@ -171,3 +152,7 @@ int sev_gmem_merge(struct kvm *kvm, kvm_pfn_t pfn, gfn_t gfn, void (*map)(void *
 
 	return 0;
 }
+
+#ifdef CONFIG_KVM_LPAGE_KUNIT_TEST
+#include "tests/lpage_rmp_kunit.c"
+#endif

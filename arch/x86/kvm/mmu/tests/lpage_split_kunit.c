@@ -280,6 +280,28 @@ static void test_nid(struct kunit *test)
 	migrate_enable();
 }
 
+/* Who has looked up any of the 2M before it is split must not map it by that. */
+static void test_split_gfn(struct kunit *test)
+{
+	struct kvm *kvm = lpage_kunit_kvm(test, test->param_value);
+	gfn_t gfn = 5 * NR_SPTES + 9;
+	unsigned long seq;
+
+	rwlock_init(&kvm->mmu_lock);
+	INIT_LIST_HEAD(&kvm->arch.tdp_mmu_roots);
+	xa_init(&kvm->vcpu_array);
+	lpage_kunit_set(test, tdp_mmu_enabled, true);
+	lpage_kunit_set(test, lpage_split, true);
+
+	seq = kvm->mmu_invalidate_seq;
+	KUNIT_EXPECT_EQ(test, kvm_lpage_split_gfn(kvm, gfn), 0);
+	KUNIT_EXPECT_EQ(test, kvm->mmu_invalidate_in_progress, 0);
+	KUNIT_EXPECT_EQ(test, kvm->mmu_invalidate_seq, seq + 1);
+	KUNIT_EXPECT_EQ(test, kvm->mmu_invalidate_range_start, 5 * NR_SPTES);
+	KUNIT_EXPECT_EQ(test, kvm->mmu_invalidate_range_end, 6 * NR_SPTES);
+	KUNIT_EXPECT_EQ(test, kvm->stat.generic.remote_tlb_flush_requests, 1);
+}
+
 static struct kunit_case lpage_split_cases[] = {
 	KUNIT_CASE_PARAM(test_log_init, lpage_encoding_gen_params),
 	KUNIT_CASE_PARAM(test_masked, lpage_encoding_gen_params),
@@ -287,6 +309,7 @@ static struct kunit_case lpage_split_cases[] = {
 	KUNIT_CASE_PARAM(test_clear_bits, lpage_encoding_gen_params),
 	KUNIT_CASE(test_want_tables),
 	KUNIT_CASE_PARAM(test_nid, lpage_encoding_gen_params),
+	KUNIT_CASE_PARAM(test_split_gfn, lpage_encoding_gen_params),
 	{}
 };
 

@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * Included ahead of lpage_rmp.c, by KVM's Makefile, if its KUnit suite is built; see
+ * sev_mock.h, which does the same for sev.c.
+ */
+#ifndef __KVM_X86_SVM_TESTS_LPAGE_RMP_MOCK_H
+#define __KVM_X86_SVM_TESTS_LPAGE_RMP_MOCK_H
+
+/* That of lpage_rmp.c, for the headers that it includes are included here. */
+#define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
+
+#include <linux/kvm_host.h>
+#include <linux/mm.h>
+#include <linux/psp-sev.h>
+
+#include <asm/sev.h>
+
+#include <kunit/static_stub.h>
+
+#include "../lpage_rmp.h"
+
+static int rmp_mock_lookup(u64 pfn, bool *assigned, int *level)
+{
+	KUNIT_STATIC_STUB_REDIRECT(rmp_mock_lookup, pfn, assigned, level);
+	return snp_lookup_rmpentry(pfn, assigned, level);
+}
+
+static int rmp_mock_update(u64 pfn, struct rmp_state *state)
+{
+	KUNIT_STATIC_STUB_REDIRECT(rmp_mock_update, pfn, state);
+	return lpage_rmpupdate(pfn, state);
+}
+
+static int rmp_mock_do_cmd(int cmd, void *data, int *error)
+{
+	KUNIT_STATIC_STUB_REDIRECT(rmp_mock_do_cmd, cmd, data, error);
+	return sev_do_cmd(cmd, data, error);
+}
+
+static void rmp_mock_get_page(struct page *page)
+{
+	KUNIT_STATIC_STUB_REDIRECT(rmp_mock_get_page, page);
+	get_page(page);
+}
+
+/* Whether to really warn: where a test wants a warning, the kernel need not panic. */
+static bool rmp_mock_warn(bool condition)
+{
+	KUNIT_STATIC_STUB_REDIRECT(rmp_mock_warn, condition);
+	return condition;
+}
+
+#define snp_lookup_rmpentry	rmp_mock_lookup
+#define lpage_rmpupdate		rmp_mock_update
+#define sev_do_cmd		rmp_mock_do_cmd
+#define get_page		rmp_mock_get_page
+
+#undef WARN_ONCE
+#define WARN_ONCE(condition, format...)						\
+({										\
+	bool __condition = !!(condition);					\
+										\
+	DO_ONCE_LITE_IF(rmp_mock_warn(__condition), WARN, 1, format);		\
+	__condition;								\
+})
+
+#endif /* __KVM_X86_SVM_TESTS_LPAGE_RMP_MOCK_H */
