@@ -48,5 +48,6 @@ struct snp_test_faults {
 #define SNP_COUNTER_NOT_VALIDATED	9
 #define SNP_COUNTER_PVALIDATE		5
 #define SNP_COUNTER_RMPADJUST		6
+#define SNP_COUNTER_PSP_REFUSED		15
 
 #endif /* SNP_TEST_DEV_H */

@@ -113,6 +113,15 @@ static __always_inline void guest_touch_vectors(void)
 	guest_read(STACK_TOP - PAGE_SIZE);
 }
 
+/* So that nobody faults on it later, where faults are counted. */
+static __always_inline void guest_touch_code(void)
+{
+	uint64_t gpa;
+
+	for (gpa = CODE; gpa < LAUNCH_SIZE; gpa += PAGE_SIZE)
+		guest_read(gpa);
+}
+
 void guest_not_validated(void)
 {
 	guest_touch_vectors();
@@ -192,10 +201,12 @@ void guest_psc_back(void)
 }
 
 /* Where in the GHCB things are (GHCB specification, "GHCB Layout") */
+#define GHCB_RAX		0x1f8
 #define GHCB_EXIT_CODE		0x390
 #define GHCB_EXIT_INFO_1	0x398
 #define GHCB_EXIT_INFO_2	0x3a0
 #define GHCB_SCRATCH		0x3a8
+#define GHCB_VALID_LOW		0x3f0
 #define GHCB_VALID_HIGH		0x3f8	/* the fields from 0x200 on, 8 bytes a bit */
 #define GHCB_BUFFER		0x800
 #define GHCB_VERSION		0xffa	/* two bytes, and four of usage */
@@ -250,15 +261,37 @@ static __always_inline void guest_validate_2m(uint64_t gpa)
 		guest_report(LARGE_WRONG | ret);
 }
 
-/* Each page but the one that is or was shared has what was written to it first. */
+/* The page has what was written to it first. */
+static __always_inline void guest_check_page(uint64_t gpa)
+{
+	if (guest_read(gpa) != (gpa ^ PATTERN))
+		guest_report(LARGE_WRONG | gpa);
+}
+
+/* So does each but the one that is or was shared. */
 static __always_inline void guest_check_large(void)
 {
 	uint64_t gpa;
 
 	for (gpa = DATA; gpa < LARGE_SIZE; gpa += PAGE_SIZE) {
-		if (gpa != LARGE_PAGE && guest_read(gpa) != (gpa ^ PATTERN))
-			guest_report(LARGE_WRONG | gpa);
+		if (gpa != LARGE_PAGE)
+			guest_check_page(gpa);
 	}
+}
+
+static __always_inline void guest_make_shared(uint64_t gpa)
+{
+	guest_pvalidate(gpa, 0, 0);
+	guest_psc(gpa, PSC_SHARED);
+	guest_write(SHARED_VA + gpa, PATTERN);
+}
+
+/* Private, which it is already, and with what was written to it first. */
+static __always_inline void guest_validate_page(uint64_t gpa)
+{
+	if (guest_pvalidate(gpa, 0, 1))
+		guest_report(LARGE_WRONG | gpa);
+	guest_write(gpa, gpa ^ PATTERN);
 }
 
 /* All of the memory up to @end is the guest's, and has been written to. */
@@ -272,26 +305,29 @@ static __always_inline void guest_take_memory(uint64_t end)
 		guest_write(gpa, gpa ^ PATTERN);
 }
 
-/* Up to the point where all is private once more. */
-static __always_inline void guest_convert_large(void)
+/* Up to the point where all is private once more, but not all of it validated. */
+static __always_inline void guest_convert_page(void)
 {
 	guest_touch_vectors();
+	guest_touch_code();
 	guest_read(PD_SHARED);
 	guest_take_memory(LARGE_SIZE);
 	guest_tell(LARGE_TAKEN);
 
-	guest_pvalidate(LARGE_PAGE, 0, 0);
-	guest_psc(LARGE_PAGE, PSC_SHARED);
-	guest_write(SHARED_VA + LARGE_PAGE, PATTERN);
+	guest_make_shared(LARGE_PAGE);
 	guest_tell(LARGE_SHARED);
 
 	guest_check_large();
 	guest_tell(LARGE_READ);
 
 	guest_psc(LARGE_PAGE, PSC_PRIVATE);
-	if (guest_pvalidate(LARGE_PAGE, 0, 1))
-		guest_report(LARGE_WRONG);
-	guest_write(LARGE_PAGE, LARGE_PAGE ^ PATTERN);
+}
+
+/* And validated. */
+static __always_inline void guest_convert_large(void)
+{
+	guest_convert_page();
+	guest_validate_page(LARGE_PAGE);
 	guest_tell(LARGE_PRIVATE);
 }
 
@@ -318,6 +354,124 @@ void guest_large_busy(void)
 	for (i = 0; i < LARGE_ROUNDS; i++) {
 		guest_check_large();
 		guest_write(LARGE_PAGE + PAGE_SIZE, (LARGE_PAGE + PAGE_SIZE) ^ PATTERN);
+	}
+	guest_report(LARGE_READ_ALL);
+}
+
+void guest_large_late(void)
+{
+	guest_convert_page();
+	guest_tell(LARGE_PRIVATE);
+	guest_check_large();
+	guest_validate_page(LARGE_PAGE);
+	guest_check_large();
+	guest_report(LARGE_READ_ALL);
+}
+
+/* The page of 2M that is converted: another one for each. */
+static __always_inline uint64_t guest_odd_page(uint64_t gpa)
+{
+	return gpa + gpa / HUGE_SIZE * 31 * PAGE_SIZE;
+}
+
+static __always_inline void guest_convert_own(uint64_t vcpu, uint64_t end)
+{
+	uint64_t gpa, page;
+
+	for (gpa = DATA + vcpu * HUGE_SIZE; gpa < end; gpa += MANY_VCPUS * HUGE_SIZE) {
+		page = guest_odd_page(gpa);
+		guest_make_shared(page);
+		guest_psc(page, PSC_PRIVATE);
+		guest_validate_page(page);
+	}
+}
+
+void guest_many(uint64_t vcpu)
+{
+	uint64_t gpa, i;
+
+	guest_touch_vectors();
+	guest_read(PD_SHARED);
+	for (gpa = DATA + vcpu * HUGE_SIZE; gpa < MANY_SIZE; gpa += MANY_VCPUS * HUGE_SIZE) {
+		guest_validate_2m(gpa);
+		for (i = gpa; i < gpa + HUGE_SIZE; i += PAGE_SIZE)
+			guest_write(i, i ^ PATTERN);
+	}
+	guest_tell(LARGE_TAKEN);
+
+	guest_convert_own(vcpu, MANY_SIZE);
+	while (!guest_read(SHARED_VA + MANY_STOP)) {
+		guest_convert_own(vcpu, DATA + MANY_VCPUS * HUGE_SIZE);
+		for (gpa = DATA; gpa < MANY_SIZE; gpa += PAGE_SIZE) {
+			if (gpa != guest_odd_page(gpa & ~(HUGE_SIZE - 1)))
+				guest_check_page(gpa);
+		}
+	}
+	guest_report(LARGE_READ_ALL);
+}
+
+#define EXIT_CODE_AP_CREATION	0x80000013ull
+#define AP_CREATE		1ull
+#define RMPADJUST_VMSA		BIT_ULL(16)
+
+/* The GHCB's page, "SNP AP Creation": the vCPU with the APIC ID 1 */
+static __always_inline void guest_create_ap(uint64_t vmsa)
+{
+	uint64_t ghcb = SHARED_VA + AP_GHCB;
+	uint64_t msr = guest_vmgexit(GHCB_REGISTER | AP_GHCB);
+
+	if (msr != (GHCB_REGISTERED | AP_GHCB))
+		guest_report(LARGE_WRONG | msr);
+	guest_write(ghcb + GHCB_RAX, SEV_FEATURE_SNP);
+	guest_write(ghcb + GHCB_EXIT_CODE, EXIT_CODE_AP_CREATION);
+	guest_write(ghcb + GHCB_EXIT_INFO_1, 1ull << 32 | AP_CREATE);
+	guest_write(ghcb + GHCB_EXIT_INFO_2, vmsa);
+	guest_write(ghcb + GHCB_VALID_LOW, BIT_ULL(GHCB_RAX / 8));
+	guest_write(ghcb + GHCB_VALID_HIGH,
+		    GHCB_VALID_BIT(GHCB_EXIT_CODE) | GHCB_VALID_BIT(GHCB_EXIT_INFO_1) |
+		    GHCB_VALID_BIT(GHCB_EXIT_INFO_2));
+	asm volatile("movw $2, (%0)" : : "r" (ghcb + GHCB_VERSION) : "memory");
+	guest_vmgexit(AP_GHCB);
+	if (guest_read(ghcb + GHCB_EXIT_INFO_1))
+		guest_report(LARGE_WRONG | guest_read(ghcb + GHCB_EXIT_INFO_2));
+}
+
+void guest_start_ap(void)
+{
+	uint64_t i;
+
+	guest_touch_vectors();
+	guest_touch_code();
+	guest_read(PD_SHARED);
+	guest_take_memory(AP_SIZE);
+	guest_tell(LARGE_TAKEN);
+
+	guest_make_shared(LARGE_PAGE);
+	for (i = 0; i < PAGE_SIZE; i += 8)
+		guest_write(AP_VMSA + i, guest_read(AP_TEMPLATE + i));
+	if (guest_rmpadjust(AP_VMSA, 0, 1 | RMPADJUST_VMSA))
+		guest_report(LARGE_WRONG | AP_VMSA);
+	guest_create_ap(AP_VMSA);
+	guest_tell(AP_STARTED);
+
+	guest_psc(LARGE_PAGE, PSC_PRIVATE);
+	guest_validate_page(LARGE_PAGE);
+	guest_tell(LARGE_PRIVATE);
+
+	for (i = DATA; i < AP_SIZE; i += PAGE_SIZE) {
+		if (i != AP_VMSA)
+			guest_check_page(i);
+	}
+	guest_report(LARGE_READ_ALL);
+}
+
+void guest_ap(void)
+{
+	uint64_t i;
+
+	for (i = 1; !guest_read(SHARED_VA + AP_STOP); i++) {
+		guest_vmgexit(GHCB_SEV_INFO);
+		guest_write(SHARED_VA + AP_COUNT, i);
 	}
 	guest_report(LARGE_READ_ALL);
 }

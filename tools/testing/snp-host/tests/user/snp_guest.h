@@ -10,6 +10,7 @@
 #define SNP_GUEST_H
 
 #include <linux/bits.h>
+#include <stdint.h>
 
 #define PAGE_SIZE	4096ull
 #define HUGE_SIZE	(512 * PAGE_SIZE)
@@ -23,6 +24,7 @@
 #define IDT		0x5000ull
 #define GDT		0x6000ull
 #define STACK_TOP	0x8000ull
+#define STACK_SIZE	0x400ull	/* of each vCPU, where there are several */
 #define CODE		0x8000ull
 #define LAUNCH_SIZE	0x10000ull	/* what of it is there from the start */
 #define DATA		HUGE_SIZE	/* for the tests */
@@ -49,6 +51,7 @@ extern const char guest_vc[], guest_other[];
 
 #define MSR_GHCB		0xc0010130
 #define GHCB_TERMINATE		0x100ull
+#define GHCB_SEV_INFO		0x002ull
 #define GHCB_REGISTER		0x012ull
 #define GHCB_REGISTERED		0x013ull
 #define GHCB_PSC		0x014ull
@@ -94,5 +97,63 @@ void guest_take(void);
 #define LARGE_ROUNDS	300
 
 void guest_large_busy(void);
+
+/* As guest_large(), but the page is not validated before it has told LARGE_PRIVATE. */
+void guest_large_late(void);
+
+/*
+ * Several vCPUs take each their share of the memory, by 2M, and tell so.  Then they convert
+ * a page of each 2M of their own, and all of them read all of it until there is something
+ * at MANY_STOP, which is shared; a page of the first ones is converted all the time.
+ */
+#define MANY_VCPUS	3
+#define MANY_SIZE	(16 * HUGE_SIZE)
+#define MANY_STOP	0x100000ull
+
+void guest_many(uint64_t vcpu);
+
+/*
+ * The first vCPU takes its memory and starts the second one, whose VMSA is a page of 2M that is
+ * smashed, and which is whole again after that.  The second one counts, in shared memory,
+ * until there is something at AP_STOP, and enters the hypervisor each time.
+ */
+#define AP_SIZE		(4 * HUGE_SIZE)
+#define AP_VMSA		(DATA + 500 * PAGE_SIZE)
+#define AP_GHCB		0x100000ull	/* shared */
+#define AP_STOP		(AP_GHCB + PAGE_SIZE / 2)
+#define AP_COUNT	(AP_STOP + 8)
+#define AP_STARTED	6
+
+/* What the VMSA is to be, by the VMM, among what is there from the start. */
+#define AP_TEMPLATE	(LAUNCH_SIZE - PAGE_SIZE)
+
+void guest_start_ap(void);
+void guest_ap(void);
+
+/* In a VMSA (APM volume 2, tables B-2 and B-4) */
+#define VMSA_ES			0x000
+#define VMSA_CS			0x010
+#define VMSA_SS			0x020
+#define VMSA_DS			0x030
+#define VMSA_GDTR		0x060
+#define VMSA_LDTR		0x070
+#define VMSA_IDTR		0x080
+#define VMSA_TR			0x090
+#define VMSA_EFER		0x0d0
+#define VMSA_CR4		0x148
+#define VMSA_CR3		0x150
+#define VMSA_CR0		0x158
+#define VMSA_DR7		0x160
+#define VMSA_DR6		0x168
+#define VMSA_RFLAGS		0x170
+#define VMSA_RIP		0x178
+#define VMSA_RSP		0x1d8
+#define VMSA_PAT		0x268
+#define VMSA_SEV_FEATURES	0x3b0
+#define VMSA_XCR0		0x3e8
+#define VMSA_MXCSR		0x408
+#define VMSA_FCW		0x410
+
+#define SEV_FEATURE_SNP		BIT_ULL(0)
 
 #endif /* SNP_GUEST_H */

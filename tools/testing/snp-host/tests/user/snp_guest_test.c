@@ -122,10 +122,10 @@ static void private_memory_is_not_shared(void)
 /* The fault that KVM gives to user space, by what the C-bit of the access was. */
 static void expect_memory_fault(struct snp_vm *vm, uint64_t flags)
 {
-	CHECK_EQ(vm->run->exit_reason, KVM_EXIT_MEMORY_FAULT);
-	CHECK_EQ(vm->run->memory_fault.flags, flags);
-	CHECK_EQ(vm->run->memory_fault.gpa, DATA);
-	CHECK_EQ(vm->run->memory_fault.size, PAGE_SIZE);
+	CHECK_EQ(vm->vcpu[0].run->exit_reason, KVM_EXIT_MEMORY_FAULT);
+	CHECK_EQ(vm->vcpu[0].run->memory_fault.flags, flags);
+	CHECK_EQ(vm->vcpu[0].run->memory_fault.gpa, DATA);
+	CHECK_EQ(vm->vcpu[0].run->memory_fault.size, PAGE_SIZE);
 }
 
 static void shared_access_to_private(void)

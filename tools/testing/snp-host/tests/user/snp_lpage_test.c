@@ -8,9 +8,11 @@
  * map that were split for it.
  */
 #include <errno.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "kselftest.h"
@@ -49,8 +51,8 @@ static uint64_t read_value(const char *path, const char *name)
 	return value;
 }
 
-#define STAT_DIR	"/sys/kernel/debug/kvm/"
-#define KVM_STAT(name)	read_value(STAT_DIR name, NULL)
+#define STAT_PATH(name)	"/sys/kernel/debug/kvm/" name
+#define KVM_STAT(name)	read_value(STAT_PATH(name), NULL)
 #define SPLITS()	read_value("/proc/vmstat", "direct_map_level2_splits")
 
 static struct counts counts_now(const char *what)
@@ -72,20 +74,19 @@ static struct counts counts_now(const char *what)
 
 #define BACK_MS		5000
 
+/* A statistic of all VMs is at least @want, in time. */
 static void wait_stat(const char *path, uint64_t want)
 {
 	uint64_t have;
 	int ms;
 
-	for (ms = 0; (have = read_value(path, NULL)) != want; ms++) {
+	for (ms = 0; (have = read_value(path, NULL)) < want; ms++) {
 		if (ms == BACK_MS)
 			check_failed(__LINE__, "%s is %llu after %d ms, want %llu", path,
 				     (unsigned long long)have, ms, (unsigned long long)want);
 		usleep(1000);
 	}
 }
-
-#define WAIT_STAT(name, want)	wait_stat(STAT_DIR name, want)
 
 static struct counts step(struct snp_vm *vm, uint64_t want, const char *what)
 {
@@ -124,7 +125,7 @@ static void large(void)
 	private = step(&vm, LARGE_PRIVATE, "private");
 	CHECK_EQ(private.pages_2m, shared.pages_2m);
 	/* Until all of it is over, whoever touches the pages has to wait. */
-	WAIT_STAT("lpage_merged", 1);
+	wait_stat(STAT_PATH("lpage_merged"), 1);
 	back = counts_now("back");
 	CHECK_EQ(back.pages_2m, taken.pages_2m);
 	read_all = step(&vm, LARGE_READ_ALL, "read all");
@@ -147,10 +148,207 @@ static void merge_while_running(void)
 	for (i = LARGE_SHARED; i <= LARGE_PRIVATE; i++)
 		step(&vm, i, "");
 	step(&vm, LARGE_READ_ALL, "busy");
-	WAIT_STAT("pages_2m", before.pages_2m);
+	wait_stat(STAT_PATH("pages_2m"), before.pages_2m);
 	after = counts_now("back");
 	CHECK_EQ(after.splits - before.splits, 0);
 	vm_destroy(&vm);
+}
+
+/*
+ * A page that the guest has not validated differs from the others, so that the firmware
+ * does not merge them: they are the guest's as before, and the host's in the end.
+ */
+static void not_validated(void)
+{
+	uint64_t assigned = test_assigned(), refused, skips, merged;
+	struct counts shared, after;
+	struct snp_vm vm;
+
+	vm_launch(&vm, LARGE_SIZE, guest_large_late);
+	vm.keep = 1;
+	step(&vm, LARGE_TAKEN, "taken");
+	shared = step(&vm, LARGE_SHARED, "shared");
+	step(&vm, LARGE_READ, "read");
+	refused = test_counter(SNP_COUNTER_PSP_REFUSED);
+	skips = KVM_STAT("lpage_promote_skip_level");
+	merged = KVM_STAT("lpage_promoted_2m");
+	step(&vm, LARGE_PRIVATE, "private");
+	wait_stat(STAT_PATH("lpage_promote_skip_level"), skips + 1);
+	CHECK_EQ(test_counter(SNP_COUNTER_PSP_REFUSED) - refused, 1);
+	CHECK_EQ(KVM_STAT("lpage_promoted_2m"), merged);
+
+	after = step(&vm, LARGE_READ_ALL, "read all");
+	CHECK_EQ(after.pages_2m, shared.pages_2m);
+	vm_destroy(&vm);
+	CHECK_EQ(test_assigned(), assigned);
+}
+
+struct runner {
+	struct snp_vm *vm;
+	int nr;
+	pthread_t thread;
+};
+
+static void *run_thread(void *data)
+{
+	struct runner *r = data;
+
+	vcpu_run(r->vm, r->nr);
+	return NULL;
+}
+
+static void start_all(struct snp_vm *vm, struct runner *runners)
+{
+	int i;
+
+	for (i = 0; i < vm->nr_vcpus; i++) {
+		runners[i] = (struct runner){ .vm = vm, .nr = i };
+		CHECK(!pthread_create(&runners[i].thread, NULL, run_thread, &runners[i]));
+	}
+}
+
+/* Each vCPU has come to the point where it tells @want. */
+static struct counts join_all(struct snp_vm *vm, struct runner *runners, uint64_t want,
+			      const char *what)
+{
+	int i;
+
+	for (i = 0; i < vm->nr_vcpus; i++) {
+		CHECK(!pthread_join(runners[i].thread, NULL));
+		CHECK_EQ(vcpu_report(vm, i), want);
+	}
+	return counts_now(what);
+}
+
+#define MANY_2M		(MANY_SIZE / HUGE_SIZE - 1)
+
+/*
+ * vCPUs convert pages of their own, and read those of the others, whose 2M are smashed
+ * and merged meanwhile.  There are a few faults for each of that, but none without end.
+ */
+static void many_vcpus(void)
+{
+	uint64_t assigned = test_assigned(), split;
+	struct runner runners[SNP_MAX_VCPUS];
+	struct counts taken, after;
+	struct snp_vm vm;
+
+	vm_launch_vcpus(&vm, MANY_SIZE, MANY_VCPUS, guest_many);
+	vm.keep = 1;
+	CHECK(!set_private(&vm, MANY_STOP, PAGE_SIZE, 0));
+	start_all(&vm, runners);
+	taken = join_all(&vm, runners, LARGE_TAKEN, "taken");
+	CHECK_EQ(taken.pages_2m, MANY_2M);
+	split = KVM_STAT("lpage_split_2m");
+
+	/* All are split, and come back but for the ones that are converted all the time. */
+	start_all(&vm, runners);
+	wait_stat(STAT_PATH("lpage_split_2m"), split + MANY_2M);
+	wait_stat(STAT_PATH("pages_2m"), MANY_2M - MANY_VCPUS);
+	*table(&vm, MANY_STOP) = 1;
+	after = join_all(&vm, runners, LARGE_READ_ALL, "busy");
+	CHECK(after.rmp_faults - taken.rmp_faults < 16 * MANY_2M);
+	wait_stat(STAT_PATH("pages_2m"), taken.pages_2m);
+	after = counts_now("back");
+	CHECK_EQ(after.splits, taken.splits);
+	vm_destroy(&vm);
+	CHECK_EQ(test_assigned(), assigned);
+}
+
+/* A guest's word of shared memory is at least @want, in time. */
+static void wait_word(const uint64_t *word, uint64_t want)
+{
+	int ms;
+
+	for (ms = 0; READ_ONCE(*word) < want; ms++) {
+		if (ms == BACK_MS)
+			check_failed(__LINE__, "%llu is not %llu",
+				     (unsigned long long)READ_ONCE(*word),
+				     (unsigned long long)want);
+		usleep(1000);
+	}
+}
+
+/* A guest that has asked for a second vCPU, which does not run yet. */
+static struct counts launch_with_ap(struct snp_vm *vm)
+{
+	struct counts taken;
+
+	vm_launch_vcpus(vm, AP_SIZE, 2, (void (*)(uint64_t))guest_start_ap);
+	vm->keep = 1;
+	CHECK(!set_private(vm, AP_GHCB, PAGE_SIZE, 0));
+	taken = step(vm, LARGE_TAKEN, "taken");
+	step(vm, AP_STARTED, "started");
+	return taken;
+}
+
+static void start_ap(struct snp_vm *vm, struct runner *ap)
+{
+	*ap = (struct runner){ .vm = vm, .nr = 1 };
+	CHECK(!pthread_create(&ap->thread, NULL, run_thread, ap));
+}
+
+/* Both vCPUs go on, and to their end. */
+static struct counts finish_with_ap(struct snp_vm *vm, struct runner *ap)
+{
+	uint64_t *counter = table(vm, AP_COUNT);
+
+	wait_word(counter, READ_ONCE(*counter) + 100);
+	*table(vm, AP_STOP) = 1;
+	CHECK(!pthread_join(ap->thread, NULL));
+	CHECK_EQ(vcpu_report(vm, 1), LARGE_READ_ALL);
+	return step(vm, LARGE_READ_ALL, "read all");
+}
+
+/*
+ * A vCPU that the guest has started by itself has its VMSA in a page of the guest's memory.
+ * The 2M around that is not merged, the firmware is not even asked to, and the vCPU
+ * goes on.
+ */
+static void vmsa_in_block(void)
+{
+	uint64_t assigned = test_assigned(), refused, skips;
+	struct counts taken, last;
+	struct runner ap;
+	struct snp_vm vm;
+
+	taken = launch_with_ap(&vm);
+	start_ap(&vm, &ap);
+	wait_word(table(&vm, AP_COUNT), 1);
+	refused = test_counter(SNP_COUNTER_PSP_REFUSED);
+	skips = KVM_STAT("lpage_promote_skip_level");
+	step(&vm, LARGE_PRIVATE, "private");
+	wait_stat(STAT_PATH("lpage_promote_skip_level"), skips + 1);
+	CHECK_EQ(test_counter(SNP_COUNTER_PSP_REFUSED), refused);
+
+	last = finish_with_ap(&vm, &ap);
+	CHECK_EQ(last.pages_2m, taken.pages_2m - 1);
+	vm_destroy(&vm);
+	CHECK_EQ(test_assigned(), assigned);
+}
+
+/*
+ * Nobody knows of the VMSA before the vCPU runs for the first time, and that happens while
+ * the page is immutable, after the firmware has refused to merge it: the vCPU waits.
+ */
+static void vmsa_while_merging(void)
+{
+	uint64_t assigned = test_assigned(), refused = test_counter(SNP_COUNTER_PSP_REFUSED);
+	struct runner ap;
+	struct snp_vm vm;
+	time_t end;
+
+	launch_with_ap(&vm);
+	step(&vm, LARGE_PRIVATE, "private");
+	/* It lasts for less than a sleep. */
+	for (end = time(NULL) + BACK_MS / 1000; time(NULL) <= end;)
+		if (test_counter(SNP_COUNTER_PSP_REFUSED) != refused)
+			break;
+	start_ap(&vm, &ap);
+	CHECK_EQ(test_counter(SNP_COUNTER_PSP_REFUSED), refused + 1);
+	finish_with_ap(&vm, &ap);
+	vm_destroy(&vm);
+	CHECK_EQ(test_assigned(), assigned);
 }
 
 /* A VMM that frees the private page has no block any more, and nothing is lost. */
@@ -205,6 +403,10 @@ static int take(void)
 static const struct user_test tests[] = {
 	USER_TEST(large),
 	USER_TEST(merge_while_running),
+	USER_TEST(not_validated),
+	USER_TEST(many_vcpus),
+	USER_TEST(vmsa_in_block),
+	USER_TEST(vmsa_while_merging),
 	USER_TEST(freed_page),
 	USER_TEST(nothing_stays_assigned),
 };

@@ -71,20 +71,21 @@ static void vm_create(struct snp_vm *vm)
 
 #define MAX_CPUID	256
 
-static void vcpu_create(struct snp_vm *vm)
+static void vcpu_create(struct snp_vm *vm, int nr)
 {
 	struct kvm_cpuid2 *cpuid = calloc(1, sizeof(*cpuid) +
 					     MAX_CPUID * sizeof(cpuid->entries[0]));
+	struct snp_vcpu *vcpu = &vm->vcpu[nr];
 
 	CHECK(cpuid);
 	cpuid->nent = MAX_CPUID;
 	CHECK(!ioctl(vm->kvm, KVM_GET_SUPPORTED_CPUID, cpuid));
-	vm->vcpu = ioctl(vm->fd, KVM_CREATE_VCPU, 0);
-	CHECK(vm->vcpu >= 0);
-	CHECK(!ioctl(vm->vcpu, KVM_SET_CPUID2, cpuid));
-	vm->run = mmap(NULL, ioctl(vm->kvm, KVM_GET_VCPU_MMAP_SIZE, 0),
-		       PROT_READ | PROT_WRITE, MAP_SHARED, vm->vcpu, 0);
-	CHECK(vm->run != MAP_FAILED);
+	vcpu->fd = ioctl(vm->fd, KVM_CREATE_VCPU, nr);
+	CHECK(vcpu->fd >= 0);
+	CHECK(!ioctl(vcpu->fd, KVM_SET_CPUID2, cpuid));
+	vcpu->run = mmap(NULL, ioctl(vm->kvm, KVM_GET_VCPU_MMAP_SIZE, 0),
+			 PROT_READ | PROT_WRITE, MAP_SHARED, vcpu->fd, 0);
+	CHECK(vcpu->run != MAP_FAILED);
 	free(cpuid);
 }
 
@@ -127,7 +128,7 @@ static void build_descriptors(struct snp_vm *vm)
 	}
 }
 
-static void set_registers(struct snp_vm *vm, void (*fn)(void))
+static void set_registers(struct snp_vm *vm, int nr, void (*fn)(uint64_t vcpu))
 {
 	struct kvm_segment data = {
 		.limit = 0xffffffff, .selector = DATA_SELECTOR, .type = 3, .present = 1,
@@ -136,12 +137,13 @@ static void set_registers(struct snp_vm *vm, void (*fn)(void))
 	struct kvm_regs regs = {
 		.rip = CODE + ((const char *)fn - guest_begin),
 		/* As after a call, for the compiler's alignment of the stack. */
-		.rsp = STACK_TOP - 8,
+		.rsp = STACK_TOP - nr * STACK_SIZE - 8,
+		.rdi = nr,
 		.rflags = 2,
 	};
 	struct kvm_sregs sregs;
 
-	CHECK(!ioctl(vm->vcpu, KVM_GET_SREGS, &sregs));
+	CHECK(!ioctl(vm->vcpu[nr].fd, KVM_GET_SREGS, &sregs));
 	sregs.cr0 = 0x80000011;		/* PG, ET, PE */
 	sregs.cr3 = PML4 | vm->c_bit;
 	sregs.cr4 = 0x20;		/* PAE */
@@ -158,11 +160,48 @@ static void set_registers(struct snp_vm *vm, void (*fn)(void))
 	sregs.idt.limit = NR_VECTORS * 16 - 1;
 	sregs.gdt.base = GDT;
 	sregs.gdt.limit = 0x17;
-	CHECK(!ioctl(vm->vcpu, KVM_SET_SREGS, &sregs));
-	CHECK(!ioctl(vm->vcpu, KVM_SET_REGS, &regs));
+	CHECK(!ioctl(vm->vcpu[nr].fd, KVM_SET_SREGS, &sregs));
+	CHECK(!ioctl(vm->vcpu[nr].fd, KVM_SET_REGS, &regs));
 }
 
-void vm_launch(struct snp_vm *vm, uint64_t size, void (*fn)(void))
+/* A segment: its attributes are bits 8 to 15 and 20 to 23 of a descriptor. */
+static void set_segment(uint64_t *vmsa, int where, uint64_t selector, uint64_t attributes,
+			uint64_t limit, uint64_t base)
+{
+	vmsa[where / 8] = selector | attributes << 16 | limit << 32;
+	vmsa[where / 8 + 1] = base;
+}
+
+/* What the second vCPU starts with, where the first one starts it by guest_ap(). */
+static void build_vmsa(struct snp_vm *vm)
+{
+	uint64_t *vmsa = table(vm, AP_TEMPLATE);
+
+	set_segment(vmsa, VMSA_ES, DATA_SELECTOR, 0xc93, 0xffffffff, 0);
+	set_segment(vmsa, VMSA_SS, DATA_SELECTOR, 0xc93, 0xffffffff, 0);
+	set_segment(vmsa, VMSA_DS, DATA_SELECTOR, 0xc93, 0xffffffff, 0);
+	set_segment(vmsa, VMSA_CS, CODE_SELECTOR, 0xa9b, 0xffffffff, 0);
+	set_segment(vmsa, VMSA_GDTR, 0, 0, 0x17, GDT);
+	set_segment(vmsa, VMSA_IDTR, 0, 0, NR_VECTORS * 16 - 1, IDT);
+	set_segment(vmsa, VMSA_LDTR, 0, 0x82, 0xffff, 0);
+	set_segment(vmsa, VMSA_TR, 0, 0x8b, 0xffff, 0);
+	vmsa[VMSA_EFER / 8] = 0x1500;		/* SVME, LMA, LME */
+	vmsa[VMSA_CR4 / 8] = 0x20;
+	vmsa[VMSA_CR3 / 8] = PML4 | vm->c_bit;
+	vmsa[VMSA_CR0 / 8] = 0x80000011;
+	vmsa[VMSA_DR7 / 8] = 0x400;
+	vmsa[VMSA_DR6 / 8] = 0xffff0ff0;
+	vmsa[VMSA_RFLAGS / 8] = 2;
+	vmsa[VMSA_RIP / 8] = CODE + ((const char *)guest_ap - guest_begin);
+	vmsa[VMSA_RSP / 8] = STACK_TOP - STACK_SIZE - 8;
+	vmsa[VMSA_PAT / 8] = 0x0007040600070406ull;
+	vmsa[VMSA_SEV_FEATURES / 8] = SEV_FEATURE_SNP;
+	vmsa[VMSA_XCR0 / 8] = 1;
+	vmsa[VMSA_MXCSR / 8] = 0x1f80;
+	vmsa[VMSA_FCW / 8] = 0x37f;
+}
+
+void vm_launch_vcpus(struct snp_vm *vm, uint64_t size, int nr, void (*fn)(uint64_t vcpu))
 {
 	struct kvm_sev_snp_launch_start start = { .policy = 1ull << 16 | 1ull << 17 };
 	struct kvm_sev_snp_launch_update update = {
@@ -170,15 +209,20 @@ void vm_launch(struct snp_vm *vm, uint64_t size, void (*fn)(void))
 		.type = KVM_SEV_SNP_PAGE_TYPE_NORMAL,
 	};
 	struct kvm_sev_snp_launch_finish finish = {};
+	int i;
 
-	*vm = (struct snp_vm){ .size = size };
+	*vm = (struct snp_vm){ .size = size, .nr_vcpus = nr };
+	CHECK(nr <= SNP_MAX_VCPUS);
 	vm_create(vm);
-	vcpu_create(vm);
+	for (i = 0; i < nr; i++)
+		vcpu_create(vm, i);
 	build_page_tables(vm);
 	build_descriptors(vm);
-	CHECK(guest_end - guest_begin <= (long)(LAUNCH_SIZE - CODE));
+	build_vmsa(vm);
+	CHECK(guest_end - guest_begin <= (long)(AP_TEMPLATE - CODE));
 	memcpy(vm->mem + CODE, guest_begin, guest_end - guest_begin);
-	set_registers(vm, fn);
+	for (i = 0; i < nr; i++)
+		set_registers(vm, i, fn);
 
 	CHECK_EQ(sev_op(vm, KVM_SEV_SNP_LAUNCH_START, &start), 0);
 	update.uaddr = (uintptr_t)vm->mem;
@@ -186,10 +230,19 @@ void vm_launch(struct snp_vm *vm, uint64_t size, void (*fn)(void))
 	CHECK_EQ(sev_op(vm, KVM_SEV_SNP_LAUNCH_FINISH, &finish), 0);
 }
 
+void vm_launch(struct snp_vm *vm, uint64_t size, void (*fn)(void))
+{
+	vm_launch_vcpus(vm, size, 1, (void (*)(uint64_t))fn);
+}
+
 void vm_destroy(struct snp_vm *vm)
 {
-	munmap(vm->run, ioctl(vm->kvm, KVM_GET_VCPU_MMAP_SIZE, 0));
-	close(vm->vcpu);
+	int i;
+
+	for (i = 0; i < vm->nr_vcpus; i++) {
+		munmap(vm->vcpu[i].run, ioctl(vm->kvm, KVM_GET_VCPU_MMAP_SIZE, 0));
+		close(vm->vcpu[i].fd);
+	}
 	close(vm->gmem);
 	close(vm->fd);
 	close(vm->sev);
@@ -200,38 +253,51 @@ void vm_destroy(struct snp_vm *vm)
 #define MAP_GPA_RANGE_PRIVATE	BIT(4)
 
 /* What the guest asks for by a page state change; how many pages. */
-static uint64_t map_gpa_range(struct snp_vm *vm)
+static uint64_t map_gpa_range(struct snp_vm *vm, struct kvm_run *run)
 {
-	uint64_t gpa = vm->run->hypercall.args[0];
-	uint64_t size = vm->run->hypercall.args[1] * PAGE_SIZE;
-	int private = !!(vm->run->hypercall.args[2] & MAP_GPA_RANGE_PRIVATE);
+	uint64_t gpa = run->hypercall.args[0];
+	uint64_t size = run->hypercall.args[1] * PAGE_SIZE;
+	int private = !!(run->hypercall.args[2] & MAP_GPA_RANGE_PRIVATE);
 
-	CHECK_EQ(vm->run->hypercall.nr, KVM_HC_MAP_GPA_RANGE);
+	CHECK_EQ(run->hypercall.nr, KVM_HC_MAP_GPA_RANGE);
 	CHECK(!set_private(vm, gpa, size, private));
 	if (!private && !vm->keep)
 		CHECK(!fallocate(vm->gmem, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, gpa,
 				 size));
-	vm->run->hypercall.ret = 0;
+	run->hypercall.ret = 0;
 	return size / PAGE_SIZE;
+}
+
+uint64_t vcpu_run(struct snp_vm *vm, int nr)
+{
+	struct snp_vcpu *vcpu = &vm->vcpu[nr];
+	uint64_t changed = 0;
+
+	for (;;) {
+		if (ioctl(vcpu->fd, KVM_RUN, 0) && errno != EFAULT)
+			check_failed(__LINE__, "KVM_RUN: %s", strerror(errno));
+		if (vcpu->run->exit_reason != KVM_EXIT_HYPERCALL)
+			return changed;
+		changed += map_gpa_range(vm, vcpu->run);
+	}
+}
+
+uint64_t vcpu_report(struct snp_vm *vm, int nr)
+{
+	struct kvm_run *run = vm->vcpu[nr].run;
+
+	CHECK_EQ(run->exit_reason, KVM_EXIT_SYSTEM_EVENT);
+	CHECK_EQ(run->system_event.type, KVM_SYSTEM_EVENT_SEV_TERM);
+	CHECK_EQ(run->system_event.data[0] & 0xffff, GHCB_TERMINATE);
+	return run->system_event.data[0] >> 16;
 }
 
 uint64_t vm_run(struct snp_vm *vm)
 {
-	uint64_t changed = 0;
-
-	for (;;) {
-		if (ioctl(vm->vcpu, KVM_RUN, 0) && errno != EFAULT)
-			check_failed(__LINE__, "KVM_RUN: %s", strerror(errno));
-		if (vm->run->exit_reason != KVM_EXIT_HYPERCALL)
-			return changed;
-		changed += map_gpa_range(vm);
-	}
+	return vcpu_run(vm, 0);
 }
 
 uint64_t vm_report(struct snp_vm *vm)
 {
-	CHECK_EQ(vm->run->exit_reason, KVM_EXIT_SYSTEM_EVENT);
-	CHECK_EQ(vm->run->system_event.type, KVM_SYSTEM_EVENT_SEV_TERM);
-	CHECK_EQ(vm->run->system_event.data[0] & 0xffff, GHCB_TERMINATE);
-	return vm->run->system_event.data[0] >> 16;
+	return vcpu_report(vm, 0);
 }

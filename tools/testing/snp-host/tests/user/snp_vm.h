@@ -9,26 +9,47 @@
 #include <linux/kvm.h>
 #include <stdint.h>
 
-/* A guest of KVM's, with one vCPU and one memslot. */
+#define SNP_MAX_VCPUS	4
+
+struct snp_vcpu {
+	int fd;
+	struct kvm_run *run;
+};
+
+/* A guest of KVM's, with one memslot. */
 struct snp_vm {
 	uint64_t size;		/* of its memory */
 	int keep;		/* the private page of one that becomes shared */
-	int kvm, sev, fd, vcpu, gmem;
-	struct kvm_run *run;
+	int kvm, sev, fd, gmem;
+	int nr_vcpus;
+	struct snp_vcpu vcpu[SNP_MAX_VCPUS];
 	char *mem;		/* shared memory */
 	uint64_t c_bit;
 };
 
 /* A guest with @size bytes of memory, all of it private, that is about to run @fn. */
 void vm_launch(struct snp_vm *vm, uint64_t size, void (*fn)(void));
+
+/*
+ * The same with several vCPUs, which @fn is told the number of, and has little stack for.
+ * There is a page at AP_TEMPLATE with the VMSA of one that is to run guest_ap().
+ */
+void vm_launch_vcpus(struct snp_vm *vm, uint64_t size, int nr, void (*fn)(uint64_t vcpu));
 void vm_destroy(struct snp_vm *vm);
 
 int set_private(struct snp_vm *vm, uint64_t gpa, uint64_t size, int private);
 
-/* Run until something happens that is no page state change; how many pages changed. */
-uint64_t vm_run(struct snp_vm *vm);
+/*
+ * Run a vCPU until something happens that is no page state change; how many pages
+ * changed.  One thread for each vCPU may do that.
+ */
+uint64_t vcpu_run(struct snp_vm *vm, int nr);
 
-/* What the guest has said at its end. */
+/* What it has said at its end. */
+uint64_t vcpu_report(struct snp_vm *vm, int nr);
+
+/* The first one. */
+uint64_t vm_run(struct snp_vm *vm);
 uint64_t vm_report(struct snp_vm *vm);
 
 /* What of the shared memory is at @gpa. */
