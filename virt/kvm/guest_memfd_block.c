@@ -5,6 +5,7 @@
 #include <linux/moduleparam.h>
 #include <linux/mutex.h>
 #include <linux/pagemap.h>
+#include <linux/sched/signal.h>
 #include <linux/slab.h>
 #include <linux/string.h>
 #include <linux/xarray.h>
@@ -414,6 +415,10 @@ int kvm_gmem_prepare_block(struct kvm *kvm, struct kvm_memory_slot *slot,
 
 	if (!b)
 		return 0;
+
+	/* A fault that finds its page gone after this comes back. */
+	if (fatal_signal_pending(current))
+		return -EINTR;
 
 	entry = xa_load(&b->blocks, gmem_nr(index));
 	if (entry && gmem_entry_is_prepared(entry))

@@ -12,7 +12,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -472,22 +471,6 @@ static void test_prepared_singly(void)
 	guest_verify(&g.s, PAGES_PER_2M - 1, 1, 1);
 }
 
-#define CGROUP_DIR	"/sys/fs/cgroup"
-#define CGROUP		CGROUP_DIR "/lpage_gmem"
-
-/* What is charged to this process from now on, counts in a cgroup of its own. */
-static void cgroup_enter(void)
-{
-	if (access(CGROUP_DIR "/cgroup.procs", F_OK) &&
-	    mount("none", CGROUP_DIR, "cgroup2", 0, NULL))
-		skip("needs cgroup2 at " CGROUP_DIR);
-	if (file_write(CGROUP_DIR "/cgroup.subtree_control", "+memory"))
-		skip("needs the memory controller at " CGROUP_DIR);
-	TEST_ASSERT(!mkdir(CGROUP, 0700) || errno == EEXIST, "Cannot make " CGROUP);
-	param_set(CGROUP "/memory.max", "max");
-	param_set(CGROUP "/cgroup.procs", "0");
-}
-
 /*
  * A block that the limit has no room for is not worth that anything is killed: there are
  * single pages, and those of the block that were charged are not any more.
@@ -524,7 +507,7 @@ static void test_memcg_limit(void)
 	guest_verify(&g.s, 2 * PAGES_PER_2M, 64, 1);
 	guest_verify(&g.s, 3 * PAGES_PER_2M, 64, 1);
 	close(fd);
-	param_set(CGROUP_DIR "/cgroup.procs", "0");
+	cgroup_leave();
 }
 
 #define TRACE_DIR	"/sys/kernel/tracing/instances/lpage_gmem"
