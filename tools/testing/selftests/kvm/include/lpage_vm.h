@@ -140,6 +140,9 @@ static inline void vm_new(struct test_vm *t, int nr_vcpus)
 
 /* Memory can be private to the guest. */
 void vm_new_protected(struct test_vm *t, int nr_vcpus);
+void vm_new_protected_guest(struct test_vm *t, int nr_vcpus, enum log_mode mode,
+			    void (*guest_code)(u64 idx));
+bool have_protected_vms(void);
 
 /* A nested guest, L2 with the nested page tables at @npt, or without any if 0. */
 void vm_new_nested(struct test_vm *t, u64 npt);

@@ -168,13 +168,15 @@ static void vm_set_mode(struct test_vm *t, enum log_mode mode)
 	vm_enable_cap(t->vm, KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2, flags);
 }
 
-void vm_new_guest(struct test_vm *t, int nr_vcpus, enum log_mode mode,
-		  void (*guest_code)(u64 idx))
+static void vm_new_type(struct test_vm *t, u32 type, int nr_vcpus, enum log_mode mode,
+			void (*guest_code)(u64 idx))
 {
+	struct vm_shape shape = VM_SHAPE_DEFAULT;
 	int i;
 
+	shape.type = type;
 	t->nr_vcpus = nr_vcpus;
-	t->vm = vm_create(nr_vcpus);
+	t->vm = __vm_create(shape, nr_vcpus, 0);
 	/* Rings must be there before the first vCPU. */
 	vm_set_mode(t, mode);
 	for (i = 0; i < nr_vcpus; i++)
@@ -185,27 +187,34 @@ void vm_new_guest(struct test_vm *t, int nr_vcpus, enum log_mode mode,
 	vm_prefault(t);
 }
 
+void vm_new_guest(struct test_vm *t, int nr_vcpus, enum log_mode mode,
+		  void (*guest_code)(u64 idx))
+{
+	vm_new_type(t, KVM_X86_DEFAULT_VM, nr_vcpus, mode, guest_code);
+}
+
 void vm_new_mode(struct test_vm *t, int nr_vcpus, enum log_mode mode)
 {
 	vm_new_guest(t, nr_vcpus, mode, guest_main);
 }
 
-void vm_new_protected(struct test_vm *t, int nr_vcpus)
+bool have_protected_vms(void)
 {
-	struct vm_shape shape = VM_SHAPE_DEFAULT;
-	int i;
+	return kvm_check_cap(KVM_CAP_VM_TYPES) & BIT(KVM_X86_SW_PROTECTED_VM);
+}
 
-	if (!(kvm_check_cap(KVM_CAP_VM_TYPES) & BIT(KVM_X86_SW_PROTECTED_VM)))
+void vm_new_protected_guest(struct test_vm *t, int nr_vcpus, enum log_mode mode,
+			    void (*guest_code)(u64 idx))
+{
+	if (!have_protected_vms())
 		skip("needs KVM_X86_SW_PROTECTED_VM");
 
-	shape.type = KVM_X86_SW_PROTECTED_VM;
-	t->nr_vcpus = nr_vcpus;
-	t->mode = LOG_LEGACY;
-	t->vm = __vm_create_with_vcpus(shape, nr_vcpus, 0, guest_main, t->vcpu);
-	vm_setup(t);
-	for (i = 0; i < nr_vcpus; i++)
-		vcpu_args_set(t->vcpu[i], 1, (u64)i);
-	vm_prefault(t);
+	vm_new_type(t, KVM_X86_SW_PROTECTED_VM, nr_vcpus, mode, guest_code);
+}
+
+void vm_new_protected(struct test_vm *t, int nr_vcpus)
+{
+	vm_new_protected_guest(t, nr_vcpus, LOG_LEGACY, guest_main);
 }
 
 void vm_new_nested(struct test_vm *t, u64 npt)

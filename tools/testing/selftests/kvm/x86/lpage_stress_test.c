@@ -11,9 +11,12 @@
  * as for a migration, must be the same as the memory.  Of each VM that is gone,
  * nothing may be left.
  *
+ * Most VMs have private memory as well, of which the vCPUs convert pages and, a
+ * little later, convert them back, as drivers do with their buffers.  Shared and
+ * private, a page is two, each with a count of its own.
+ *
  * The seed gives what each thread does, but not who is first.
  */
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
@@ -33,6 +36,7 @@
 
 #include "kselftest.h"
 #include "lpage_leak.h"
+#include "lpage_tasks.h"
 #include "lpage_vm.h"
 #include "ucall_common.h"
 
@@ -53,6 +57,9 @@
 #define NEAR_VISITS		64
 #define NEAR_PAGES		8
 
+/* A page that was converted is converted back after so many visits. */
+#define ODD_VISITS		16
+
 #define WORDS_PER_PAGE		(SZ_4K / sizeof(u64))
 
 /* A guest that has not done anything for so long hangs. */
@@ -67,6 +74,12 @@ struct guest_page {
 	u64 drops;	/* by the host: twice for each time, odd meanwhile */
 };
 
+/* What a page of the region of private memory holds, shared and private. */
+struct guest_sides {
+	u64 count[2];
+	u64 private;
+};
+
 static struct {
 	u64 nr_pages[NR_REGIONS];
 	u64 gva[NR_REGIONS];
@@ -74,7 +87,16 @@ static struct {
 	u64 stop;
 	u64 progress[NR_VCPUS];
 	struct guest_page pages[NR_REGIONS][REGION_PAGES];
+	u64 nr_sides;		/* 0 if there is no private memory */
+	u64 sides_gva;
+	struct guest_sides sides[REGION_PAGES];
 } guest;
+
+/* What a vCPU wants when it stops running. */
+enum guest_sync {
+	SYNC_STOP,
+	SYNC_CONVERT,		/* page, to private or not */
+};
 
 static u64 mix(u64 x)
 {
@@ -112,6 +134,42 @@ static void guest_visit(struct guest_page *page, u64 *words, bool write)
 	WRITE_ONCE(*last, page->count);
 }
 
+static void guest_visit_side(u64 nr)
+{
+	u64 *words = (u64 *)(guest.sides_gva + nr * SZ_4K), *last = &words[WORDS_PER_PAGE - 1];
+	u64 *count = &guest.sides[nr].count[guest.sides[nr].private];
+
+	GUEST_ASSERT_EQ(READ_ONCE(words[0]), *count);
+	GUEST_ASSERT_EQ(READ_ONCE(*last), *count);
+	++*count;
+	WRITE_ONCE(words[0], *count);
+	WRITE_ONCE(*last, *count);
+}
+
+static void guest_convert(u64 nr)
+{
+	guest.sides[nr].private = !guest.sides[nr].private;
+	GUEST_SYNC_ARGS(SYNC_CONVERT, nr, guest.sides[nr].private, 0, 0);
+}
+
+/* One page at a time is not what its neighbours are, and it is visited like them. */
+static void guest_sides_main(u64 idx, u64 x)
+{
+	static u64 odd[NR_VCPUS], visits[NR_VCPUS];
+	u64 nr = x % (guest.nr_sides / NR_VCPUS) * NR_VCPUS + idx;
+
+	guest_visit_side(nr);
+	if (!(visits[idx]++ % ODD_VISITS)) {
+		if (odd[idx])
+			guest_convert(odd[idx] - 1);
+		odd[idx] = odd[idx] ? 0 : nr + 1;
+		if (odd[idx])
+			guest_convert(nr);
+	}
+	if (odd[idx])
+		guest_visit_side(odd[idx] - 1);
+}
+
 static void guest_main(u64 idx)
 {
 	u64 state = guest.seed + idx, x, nr, near = 0;
@@ -128,9 +186,11 @@ static void guest_main(u64 idx)
 			nr = nr * NR_VCPUS + idx;
 			guest_visit(&guest.pages[r][nr], (u64 *)(guest.gva[r] + nr * SZ_4K),
 				    x >> 14 & 3);
+			if (guest.nr_sides)
+				guest_sides_main(idx, near + (x >> 56) % NEAR_PAGES);
 			guest.progress[idx]++;
 		}
-		GUEST_SYNC(0);
+		GUEST_SYNC(SYNC_STOP);
 	}
 }
 
@@ -155,6 +215,9 @@ enum count {
 	COUNT_KILL,
 	COUNT_KVM_SPLIT,
 	COUNT_KVM_PROMOTE,
+	COUNT_CONVERT,
+	COUNT_KVM_CONVERT_SPLIT,
+	COUNT_PUNCH,
 	COUNT_VERIFY,
 	NR_COUNTS,
 };
@@ -178,6 +241,9 @@ static const char * const count_names[NR_COUNTS] = {
 	[COUNT_KILL] = "VM killed",
 	[COUNT_KVM_SPLIT] = "large page split by KVM",
 	[COUNT_KVM_PROMOTE] = "large page put back by KVM",
+	[COUNT_CONVERT] = "page made private or shared",
+	[COUNT_KVM_CONVERT_SPLIT] = "large page split by KVM for that",
+	[COUNT_PUNCH] = "private page freed",
 	[COUNT_VERIFY] = "memory and log verified",
 };
 
@@ -251,6 +317,11 @@ struct region {
 static struct test_vm t;
 static typeof(guest) *g;
 static struct region regions[NR_REGIONS];
+
+/* Not logged, nor ever away; file descriptor 0 if there is none. */
+static struct region sides;
+static int sides_fd;
+static bool sides_freed;
 static pthread_mutex_t ring_lock = PTHREAD_MUTEX_INITIALIZER;
 
 /* Held for read by whoever changes something, for write by who wants to look. */
@@ -278,32 +349,6 @@ static bool finishing(void)
 	return READ_ONCE(shared->finish);
 }
 
-/* What the kernel is doing in each thread of a process. */
-static void say_stacks(pid_t pid)
-{
-	char path[64], text[4096];
-	struct dirent *entry;
-	size_t len;
-	FILE *file;
-	DIR *dir;
-
-	snprintf(path, sizeof(path), "/proc/%d/task", pid);
-	dir = opendir(path);
-	while (dir && (entry = readdir(dir))) {
-		snprintf(path, sizeof(path), "/proc/%d/task/%.16s/stack", pid, entry->d_name);
-		file = fopen(path, "r");
-		if (!file)
-			continue;
-		len = fread(text, 1, sizeof(text) - 1, file);
-		text[len] = '\0';
-		printf("# %s\n%s", path, text);
-		fclose(file);
-	}
-	if (dir)
-		closedir(dir);
-	fflush(stdout);
-}
-
 /* Wait until each vCPU has visited @nr more pages. */
 static void wait_for_guest(u64 nr)
 {
@@ -316,7 +361,7 @@ static void wait_for_guest(u64 nr)
 	for (i = 0; i < NR_VCPUS; i++) {
 		while (READ_ONCE(g->progress[i]) < until[i]) {
 			if (lpage_now_ms() > deadline) {
-				say_stacks(getpid());
+				lpage_tasks_print(getpid());
 				CHECK(PROP_RUN, false, "vCPU %d makes no progress", i);
 			}
 			usleep(100);
@@ -369,6 +414,22 @@ static void copy_page(struct region *r, u64 page)
 	r->copy[page].last = READ_ONCE(words[WORDS_PER_PAGE - 1]);
 }
 
+/* What KVM has done since the last time. */
+static void count_kvm(void)
+{
+	static const char * const names[] = {
+		"lpage_split_2m", "lpage_promoted_2m", "lpage_convert_splits",
+	};
+	static u64 before[ARRAY_SIZE(names)];
+	u64 now[ARRAY_SIZE(names)];
+
+	lpage_vm_stats(t.vm, names, now, ARRAY_SIZE(names));
+	count(COUNT_KVM_SPLIT, now[0] - before[0]);
+	count(COUNT_KVM_PROMOTE, now[1] - before[1]);
+	count(COUNT_KVM_CONVERT_SPLIT, now[2] - before[2]);
+	memcpy(before, now, sizeof(now));
+}
+
 /* Collect the log, have what it tells logged again, and copy that. */
 static void harvest(struct region *r)
 {
@@ -392,6 +453,7 @@ static void harvest(struct region *r)
 			copy_page(r, page);
 	pthread_mutex_unlock(&r->lock);
 	count(COUNT_HARVEST, 1);
+	count_kvm();
 }
 
 static void region_set(struct region *r, bool logged)
@@ -431,6 +493,40 @@ static void emulate_mmio(struct kvm_run *run)
 	pthread_mutex_unlock(&r->lock);
 }
 
+static void free_private(u64 page)
+{
+	TEST_ASSERT(!fallocate(sides_fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+			       page * SZ_4K, SZ_4K), "Punching a hole failed");
+	g->sides[page].count[1] = 0;
+	count(COUNT_PUNCH, 1);
+}
+
+/* Some VMMs free the private page of what becomes shared: one block less each time. */
+static void convert_page(u64 page, bool private)
+{
+	slot_set_private(&sides.s, page, 1, private);
+	count(COUNT_CONVERT, 1);
+	if (!private && sides_freed)
+		free_private(page);
+}
+
+/* Returns whether the vCPU is to go on. */
+static bool vcpu_synced(struct kvm_vcpu *vcpu)
+{
+	struct ucall uc;
+
+	/* A guest that finds something wrong ends us here. */
+	WRITE_ONCE(shared->property, PROP_MEMORY);
+	CHECK(PROP_RUN, op_done(vcpu), "Unexpected exit: %s",
+	      exit_reason_str(vcpu->run->exit_reason));
+	WRITE_ONCE(shared->property, PROP_RUN);
+	get_ucall(vcpu, &uc);
+	if (uc.args[1] != SYNC_CONVERT)
+		return false;
+	convert_page(uc.args[2], uc.args[3]);
+	return true;
+}
+
 static void *vcpu_thread(void *arg)
 {
 	struct kvm_vcpu *vcpu = arg;
@@ -451,12 +547,8 @@ static void *vcpu_thread(void *arg)
 			rings_collect();
 			break;
 		default:
-			/* A guest that finds something wrong ends us here. */
-			WRITE_ONCE(shared->property, PROP_MEMORY);
-			CHECK(PROP_RUN, op_done(vcpu), "Unexpected exit: %s",
-			      exit_reason_str(vcpu->run->exit_reason));
-			WRITE_ONCE(shared->property, PROP_RUN);
-			return NULL;
+			if (!vcpu_synced(vcpu))
+				return NULL;
 		}
 	}
 }
@@ -494,6 +586,20 @@ static void verify_memory(struct region *r)
 	}
 }
 
+/* What is shared; the rest is the guest's to look at. */
+static void verify_sides(void)
+{
+	u64 page, *words;
+
+	for (page = 0; page < sides.nr_pages; page++) {
+		words = page_words(&sides, page);
+		CHECK(PROP_MEMORY, words[0] == g->sides[page].count[0] &&
+		      words[WORDS_PER_PAGE - 1] == words[0],
+		      "Shared page %lu holds %lu and %lu, want %lu", page, words[0],
+		      words[WORDS_PER_PAGE - 1], g->sides[page].count[0]);
+	}
+}
+
 static bool copy_is_right(u64 copy, u64 word, bool dropped)
 {
 	return copy == word || (!word && dropped);
@@ -515,19 +621,6 @@ static void verify_copy(struct region *r)
 	}
 }
 
-/* What KVM has done since the last time. */
-static void count_kvm(void)
-{
-	static const char * const names[] = { "lpage_split_2m", "lpage_promoted_2m" };
-	static u64 before[ARRAY_SIZE(names)];
-	u64 now[ARRAY_SIZE(names)];
-
-	lpage_vm_stats(t.vm, names, now, ARRAY_SIZE(names));
-	count(COUNT_KVM_SPLIT, now[0] - before[0]);
-	count(COUNT_KVM_PROMOTE, now[1] - before[1]);
-	memcpy(before, now, sizeof(now));
-}
-
 /* Everybody but the caller is held up. */
 static void verify_all(struct region *r)
 {
@@ -539,8 +632,8 @@ static void verify_all(struct region *r)
 	verify_copy(r);
 	for (i = 0; i < NR_REGIONS; i++)
 		verify_memory(&regions[i]);
+	verify_sides();
 	count(COUNT_VERIFY, 1);
-	count_kvm();
 	vcpus_start();
 	pthread_rwlock_unlock(&world);
 }
@@ -583,6 +676,9 @@ static void mem_drop(struct region *r, char *mem, u64 nr, u64 *state)
 {
 	u64 first, i;
 
+	/* It has no count of drops. */
+	if (r == &sides)
+		return;
 	if (r->memory == MEM_HUGETLB) {
 		mem = start_of_2m(mem);
 		nr = PAGES_PER_2M;
@@ -668,7 +764,7 @@ static void *memory_thread(void *arg)
 	for (; !finishing(); op++) {
 		usleep(rnd(&state, 2000));
 		pthread_rwlock_rdlock(&world);
-		r = &regions[rnd(&state, NR_REGIONS)];
+		r = sides_fd && one_in(&state, 3) ? &sides : &regions[rnd(&state, NR_REGIONS)];
 		/* Some pages, or some more. */
 		nr = 1 + rnd(&state, one_in(&state, 2) ? 8 : PAGES_PER_2M);
 		first = rnd(&state, r->nr_pages - nr + 1);
@@ -695,6 +791,7 @@ static void *migrate_thread(void *arg)
 			wait_for_guest(2 * NEAR_VISITS);
 		}
 		region_set(r, true);
+		count_kvm();
 		for (rounds = rnd(&state, 4); rounds; rounds--) {
 			wait_for_guest(rnd(&state, 300));
 			harvest(r);
@@ -754,14 +851,10 @@ static void *slot_thread(void *arg)
 
 /* Host side: a VM's life */
 
-static void region_init(struct region *r, int nr, u64 *state)
+static char *region_alloc(struct region *r, u64 size)
 {
-	u64 size = (one_in(state, 2) ? 4 : 2 + rnd(state, 3)) * SZ_2M;
-	u64 gpa = TEST_GPA + nr * REGION_SPACE;
 	char *mem;
 
-	r->nr = nr;
-	r->memory = one_in(state, 2) ? MEM_HUGETLB : one_in(state, 6) ? MEM_UNALIGNED : MEM_THP;
 	if (r->memory == MEM_HUGETLB) {
 		mem = alloc_hugetlb(size, SZ_2M);
 		/* A child that had such memory could leave none for us. */
@@ -770,6 +863,18 @@ static void region_init(struct region *r, int nr, u64 *state)
 		mem = alloc_4k(size);
 		madvise(mem, size, MADV_HUGEPAGE);
 	}
+	return mem;
+}
+
+static void region_init(struct region *r, int nr, u64 *state)
+{
+	u64 size = (one_in(state, 2) ? 4 : 2 + rnd(state, 3)) * SZ_2M;
+	u64 gpa = TEST_GPA + nr * REGION_SPACE;
+	char *mem;
+
+	r->nr = nr;
+	r->memory = one_in(state, 2) ? MEM_HUGETLB : one_in(state, 6) ? MEM_UNALIGNED : MEM_THP;
+	mem = region_alloc(r, size);
 	if (r->memory == MEM_UNALIGNED) {
 		mem += SZ_4K;
 		size -= SZ_2M;
@@ -786,6 +891,26 @@ static void region_init(struct region *r, int nr, u64 *state)
 	g->nr_pages[nr] = r->nr_pages;
 }
 
+/* Private to begin with, or shared. */
+static void sides_init(u64 *state)
+{
+	u64 size = (1 + rnd(state, 2)) * SZ_2M, gpa = TEST_GPA + NR_REGIONS * REGION_SPACE, i;
+	bool private = !one_in(state, 3);
+
+	sides_freed = one_in(state, 2);
+	sides.memory = MEM_THP;
+	pthread_mutex_init(&sides.lock, NULL);
+	sides_fd = vm_create_guest_memfd(t.vm, size, 0);
+	slot_add_gmem(&t, &sides.s, TEST_SLOT + NR_REGIONS, gpa, size,
+		      region_alloc(&sides, size), sides_fd, 0);
+	sides.nr_pages = slot_pages(&sides.s);
+	slot_set_private(&sides.s, 0, sides.nr_pages, private);
+	for (i = 0; i < sides.nr_pages; i++)
+		g->sides[i].private = private;
+	g->sides_gva = gpa;
+	g->nr_sides = sides.nr_pages;
+}
+
 static void __noreturn vm_main(u64 state)
 {
 	static const enum log_mode modes[] = {
@@ -794,6 +919,8 @@ static void __noreturn vm_main(u64 state)
 	static void *(* const fns[])(void *) = { migrate_thread, slot_thread, memory_thread };
 	pthread_t threads[ARRAY_SIZE(fns)];
 	u64 states[ARRAY_SIZE(fns)];
+	enum log_mode mode = modes[rnd(&state, ARRAY_SIZE(modes))];
+	bool protected = !one_in(&state, 3) && have_protected_vms();
 	pthread_rwlockattr_t attr;
 	int i;
 
@@ -803,7 +930,10 @@ static void __noreturn vm_main(u64 state)
 	pthread_rwlockattr_setkind_np(&attr, PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP);
 	pthread_rwlock_init(&world, &attr);
 
-	vm_new_guest(&t, NR_VCPUS, modes[rnd(&state, ARRAY_SIZE(modes))], guest_main);
+	if (protected)
+		vm_new_protected_guest(&t, NR_VCPUS, mode, guest_main);
+	else
+		vm_new_guest(&t, NR_VCPUS, mode, guest_main);
 	/* A slot that goes takes all mappings of the VM along, or its own. */
 	if (!one_in(&state, 4))
 		vm_enable_cap(t.vm, KVM_CAP_DISABLE_QUIRKS2, KVM_X86_QUIRK_SLOT_ZAP_ALL);
@@ -813,6 +943,8 @@ static void __noreturn vm_main(u64 state)
 	g->seed = rnd64(&state);
 	for (i = 0; i < NR_REGIONS; i++)
 		region_init(&regions[i], i, &state);
+	if (protected)
+		sides_init(&state);
 	vcpus_start();
 	for (i = 0; i < ARRAY_SIZE(fns); i++) {
 		states[i] = rnd64(&state);
@@ -849,6 +981,8 @@ static const struct {
 	{ PROMOTE_PARAM, true, { "Y", "Y", "Y", "N" } },
 	{ THREADS_PARAM, true, { "0", "1", "2", "4" } },
 	{ RATE_PARAM, true, { "0", "0", "20000", "500" } },
+	{ BACKGROUND_PARAM, true, { "Y", "Y", "Y", "N" } },
+	{ GMEM_PARAM, true, { "always", "always", "always", "never" } },
 	{ EAGER_PARAM, false, { "Y", "Y", "Y", "N" } },
 	{ NX_PARAM, false, { "off", "off", "off", "force" } },
 };
@@ -869,6 +1003,8 @@ static void params_reset(void)
 	if (as_stock && have_lpage_split()) {
 		param_set(SPLIT_PARAM, "N");
 		param_set(PROMOTE_PARAM, "N");
+		param_set(BACKGROUND_PARAM, "N");
+		param_set(GMEM_PARAM, "never");
 	}
 }
 
@@ -931,7 +1067,7 @@ static bool vm_ends(pid_t pid, bool killed)
 
 	wait_for_vm(pid, lpage_now_ms() + 2 * STUCK_MS, NULL);
 	if (!has_ended(pid)) {
-		say_stacks(pid);
+		lpage_tasks_print(pid);
 		ksft_print_msg("VM %lu does not end\n", vm_nr);
 		kill(pid, SIGKILL);
 	}
@@ -980,7 +1116,18 @@ static bool vm_life(u64 state, const struct lpage_leaks *leaks, s64 begin, s64 e
 
 static bool is_counted(enum count i)
 {
-	return !as_stock || (i != COUNT_KVM_SPLIT && i != COUNT_KVM_PROMOTE);
+	switch (i) {
+	case COUNT_KVM_SPLIT:
+	case COUNT_KVM_PROMOTE:
+		return !as_stock;
+	case COUNT_KVM_CONVERT_SPLIT:
+		return !as_stock && have_protected_vms();
+	case COUNT_CONVERT:
+	case COUNT_PUNCH:
+		return have_protected_vms();
+	default:
+		return true;
+	}
 }
 
 static bool all_happened(void)
@@ -1081,6 +1228,9 @@ int main(int argc, char **argv)
 	ksft_set_plan(NR_PROPS + NR_COUNTS);
 	ksft_print_msg("seed %lu, %ld s; replay with -s %lu\n", seed, seconds, seed);
 
+	/* Stock has no such parameter, and may have such VMs. */
+	if (!access(PROTECTED_PARAM, F_OK))
+		param_set(PROTECTED_PARAM, "Y");
 	params_reset();
 	begin = lpage_now_ms();
 	fine = run_vms(begin, seconds * 1000);
@@ -1093,5 +1243,7 @@ int main(int argc, char **argv)
 	for (i = 0; i < NR_PROPS; i++)
 		ksft_test_result(fine || shared->property != i, "%s\n", prop_names[i]);
 	report_counts();
+	if (!access(PROTECTED_PARAM, F_OK))
+		param_set(PROTECTED_PARAM, "N");
 	ksft_finished();
 }
