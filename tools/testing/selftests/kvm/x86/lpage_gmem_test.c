@@ -220,13 +220,17 @@ static void test_punch_page(void)
 	wait_pages_2m(&g.t, before.val[PAGES_2M]);
 }
 
-/* The kernel's own count of pages that cannot be evicted, as guest_memfd's. */
+/*
+ * The kernel's own count of pages that cannot be evicted, as guest_memfd's.  What waits in
+ * lists of each CPU to be counted, or to be free, is when caches are dropped.
+ */
 static u64 unevictable_kb(void)
 {
 	unsigned long long kb = 0;
 	char line[128];
 	FILE *file;
 
+	param_set("/proc/sys/vm/drop_caches", "1");
 	file = fopen("/proc/meminfo", "r");
 	TEST_ASSERT(file, "Cannot open /proc/meminfo");
 	while (fgets(line, sizeof(line), file))
@@ -236,7 +240,7 @@ static u64 unevictable_kb(void)
 	return kb;
 }
 
-/* As free pages go through lists of each CPU, the count is right only in the end. */
+/* What is freed by RCU, is a little later. */
 static void wait_unevictable(u64 kb)
 {
 	s64 end = lpage_now_ms() + LPAGE_GONE_MS;
@@ -256,7 +260,7 @@ static void test_memory_returns(void)
 
 	gmem_vm_new(&g, 1, GMEM_SIZE, alloc_4k(GMEM_SIZE));
 	guest_write(&g.s, 0, slot_pages(&g.s), 1);
-	/* Less what waits in per-CPU lists to be counted. */
+	/* Less what each CPU has counted and not told yet. */
 	TEST_ASSERT(unevictable_kb() + 256 >= kb + GMEM_SIZE / SZ_1K,
 		    "%lu kB cannot be evicted after %lu", unevictable_kb(), kb);
 	for (i = 0; i < PAGES_PER_2M; i += 2)
