@@ -24,7 +24,7 @@
 #include "lpage_vm.h"
 
 /* Far longer than the background takes, and far shorter than its longest delay. */
-#define BACK_MS		3000
+#define BACK_MS		10000
 
 #define HARD_OFFLINE	"/sys/devices/system/memory/hard_offline_page"
 
@@ -743,7 +743,7 @@ static void test_background_off(void)
 	before = stats_read(&g.t);
 	slot_set_private(&g.s, 7, 1, false);
 	slot_set_private(&g.s, 7, 1, true);
-	usleep(BACK_MS / 4 * 1000);
+	usleep(750 * 1000);
 	after = stats_read(&g.t);
 	EXPECT_DELTA(before, after, PROMOTED_2M, 0);
 	EXPECT_DELTA(before, after, PAGES_2M, -1);
@@ -865,6 +865,8 @@ static void test_unprepared_stays_small(void)
 	guest_verify(&g.s, 0, 7, 1);
 }
 
+#define FLAP_MS		12000
+
 /*
  * A page that flips back and forth.  Each time it was put back in vain the delay
  * doubles, so that in a time that has room for many there are few.
@@ -877,7 +879,7 @@ static void test_flapping(void)
 
 	gmem_vm_new(&g, 1, GMEM_SIZE, alloc_4k(GMEM_SIZE));
 	guest_write(&g.s, 0, slot_pages(&g.s), 1);
-	end = lpage_now_ms() + 4 * BACK_MS;
+	end = lpage_now_ms() + FLAP_MS;
 	while (lpage_now_ms() < end) {
 		slot_set_private(&g.s, 7, 1, false);
 		guest_verify(&g.s, 6, 1, 1);

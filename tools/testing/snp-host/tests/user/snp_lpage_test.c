@@ -72,7 +72,7 @@ static struct counts counts_now(const char *what)
 	return c;
 }
 
-#define BACK_MS		5000
+#define BACK_MS		30000
 
 /* A statistic of all VMs is at least @want, in time. */
 static void wait_stat(const char *path, uint64_t want)
