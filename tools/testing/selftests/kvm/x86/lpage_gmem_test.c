@@ -799,11 +799,29 @@ static void test_waits_no_more(void)
 
 	/* But not where only its neighbour is. */
 	before = stats_read(&g.t);
-	convert_there_and_back(&g);
-	slot_set_private(&g.s, PAGES_PER_2M, PAGES_PER_2M, false);
+	slot_set_private(&g.s, PAGES_PER_2M + 7, 1, false);
+	slot_set_private(&g.s, PAGES_PER_2M + 7, 1, true);
+	slot_set_private(&g.s, 0, PAGES_PER_2M, false);
 	wait_pages_2m(&g.t, before.val[PAGES_2M] - 1);
 	after = stats_read(&g.t);
 	EXPECT_DELTA(before, after, PROMOTED_2M, 1);
+}
+
+/* A range that has a part of each 2M: both are split, and both come back. */
+static void test_convert_border(void)
+{
+	struct stats before, after;
+	struct gmem_vm g;
+
+	gmem_vm_new(&g, 1, GMEM_SIZE, alloc_4k(GMEM_SIZE));
+	guest_write(&g.s, 0, slot_pages(&g.s), 1);
+	before = stats_read(&g.t);
+	slot_set_private(&g.s, PAGES_PER_2M - 3, 5, false);
+	after = stats_read(&g.t);
+	EXPECT_DELTA(before, after, SPLIT_2M, 2);
+	slot_set_private(&g.s, PAGES_PER_2M - 3, 5, true);
+	wait_stat(&g.t, "lpage_promoted_2m", 2);
+	guest_verify(&g.s, 0, slot_pages(&g.s), 1);
 }
 
 /* The background is turned off while 2M waits: faults have large pages again. */
@@ -1215,6 +1233,7 @@ static const struct subtest subtests[] = {
 	SUBTEST(convert_private_page),
 	SUBTEST(convert_hugetlb_page),
 	SUBTEST(convert_thp_page),
+	SUBTEST(convert_border),
 	SUBTEST(convert_1g),
 	SUBTEST(convert_1g_back),
 	SUBTEST(split_off),
