@@ -917,6 +917,8 @@ static void test_flapping(void)
 #define RANDOM_SIZE	(8 * SZ_2M)
 #define RANDOM_PAGES	(RANDOM_SIZE / SZ_4K)
 #define RANDOM_OPS	600
+#define RANDOM_REST	100
+#define RANDOM_REST_MS	400
 
 struct model {
 	struct gmem_vm g;
@@ -995,7 +997,7 @@ static void random_op(struct model *m)
 {
 	u64 nr, first = random_range(m, &nr), end = first + nr;
 
-	switch (random_below(m, 16)) {
+	switch (random_below(m, 15)) {
 	case 0 ... 6:
 		random_convert(m, first, end);
 		break;
@@ -1005,12 +1007,8 @@ static void random_op(struct model *m)
 	case 11 ... 13:
 		random_verify(m, first, end);
 		break;
-	case 14:
-		random_punch(m, first, end);
-		break;
 	default:
-		/* The background finds something to do. */
-		usleep(20 * 1000);
+		random_punch(m, first, end);
 	}
 }
 
@@ -1024,8 +1022,12 @@ static void random_run(u64 seed, char *hva)
 	m->state = seed;
 	gmem_vm_new(&m->g, 1, RANDOM_SIZE, hva);
 	memset(m->private, true, sizeof(m->private));
-	for (i = 0; i < RANDOM_OPS; i++)
+	for (i = 0; i < RANDOM_OPS; i++) {
 		random_op(m);
+		/* Now and then the background has the time to do something. */
+		if (i % RANDOM_REST == RANDOM_REST - 1)
+			usleep(RANDOM_REST_MS * 1000);
+	}
 	random_verify(m, 0, RANDOM_PAGES);
 	stats = stats_read(&m->g.t);
 	ksft_print_msg("seed %lu: %lu faults, %lu blocks, %lu splits, %lu promotions in %ld ms\n",
