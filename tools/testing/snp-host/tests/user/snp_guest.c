@@ -400,6 +400,7 @@ void guest_many(uint64_t vcpu)
 	guest_tell(LARGE_TAKEN);
 
 	guest_convert_own(vcpu, MANY_SIZE);
+	guest_write(SHARED_VA + MANY_DONE(vcpu), 1);
 	while (!guest_read(SHARED_VA + MANY_STOP)) {
 		guest_convert_own(vcpu, DATA + MANY_VCPUS * HUGE_SIZE);
 		for (gpa = DATA; gpa < MANY_SIZE; gpa += PAGE_SIZE) {

@@ -109,6 +109,7 @@ void guest_large_late(void);
 #define MANY_VCPUS	3
 #define MANY_SIZE	(16 * HUGE_SIZE)
 #define MANY_STOP	0x100000ull
+#define MANY_DONE(vcpu)	(MANY_STOP + 8 + 8 * (vcpu))	/* with the first conversions */
 
 void guest_many(uint64_t vcpu);
 

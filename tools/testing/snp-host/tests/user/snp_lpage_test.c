@@ -220,41 +220,6 @@ static struct counts join_all(struct snp_vm *vm, struct runner *runners, uint64_
 	return counts_now(what);
 }
 
-#define MANY_2M		(MANY_SIZE / HUGE_SIZE - 1)
-
-/*
- * vCPUs convert pages of their own, and read those of the others, whose 2M are smashed
- * and merged meanwhile.  There are a few faults for each of that, but none without end.
- */
-static void many_vcpus(void)
-{
-	uint64_t assigned = test_assigned(), split;
-	struct runner runners[SNP_MAX_VCPUS];
-	struct counts taken, after;
-	struct snp_vm vm;
-
-	vm_launch_vcpus(&vm, MANY_SIZE, MANY_VCPUS, guest_many);
-	vm.keep = 1;
-	CHECK(!set_private(&vm, MANY_STOP, PAGE_SIZE, 0));
-	start_all(&vm, runners);
-	taken = join_all(&vm, runners, LARGE_TAKEN, "taken");
-	CHECK_EQ(taken.pages_2m, MANY_2M);
-	split = KVM_STAT("lpage_split_2m");
-
-	/* All are split, and come back but for the ones that are converted all the time. */
-	start_all(&vm, runners);
-	wait_stat(STAT_PATH("lpage_split_2m"), split + MANY_2M);
-	wait_stat(STAT_PATH("pages_2m"), MANY_2M - MANY_VCPUS);
-	*table(&vm, MANY_STOP) = 1;
-	after = join_all(&vm, runners, LARGE_READ_ALL, "busy");
-	CHECK(after.rmp_faults - taken.rmp_faults < 16 * MANY_2M);
-	wait_stat(STAT_PATH("pages_2m"), taken.pages_2m);
-	after = counts_now("back");
-	CHECK_EQ(after.splits, taken.splits);
-	vm_destroy(&vm);
-	CHECK_EQ(test_assigned(), assigned);
-}
-
 /* A guest's word of shared memory is at least @want, in time. */
 static void wait_word(const uint64_t *word, uint64_t want)
 {
@@ -267,6 +232,42 @@ static void wait_word(const uint64_t *word, uint64_t want)
 				     (unsigned long long)want);
 		usleep(1000);
 	}
+}
+
+#define MANY_2M		(MANY_SIZE / HUGE_SIZE - 1)
+
+/*
+ * vCPUs convert pages of their own, and read those of the others, whose 2M are smashed
+ * and merged meanwhile.  There are a few faults for each of that, but none without end.
+ */
+static void many_vcpus(void)
+{
+	uint64_t assigned = test_assigned();
+	struct runner runners[SNP_MAX_VCPUS];
+	struct counts taken, after;
+	struct snp_vm vm;
+	int i;
+
+	vm_launch_vcpus(&vm, MANY_SIZE, MANY_VCPUS, guest_many);
+	vm.keep = 1;
+	CHECK(!set_private(&vm, MANY_STOP, PAGE_SIZE, 0));
+	start_all(&vm, runners);
+	taken = join_all(&vm, runners, LARGE_TAKEN, "taken");
+	CHECK_EQ(taken.pages_2m, MANY_2M);
+
+	/* Pages of all are converted, and all but those that go on to be come back. */
+	start_all(&vm, runners);
+	for (i = 0; i < MANY_VCPUS; i++)
+		wait_word(table(&vm, MANY_DONE(i)), 1);
+	wait_stat(STAT_PATH("pages_2m"), MANY_2M - MANY_VCPUS);
+	*table(&vm, MANY_STOP) = 1;
+	after = join_all(&vm, runners, LARGE_READ_ALL, "busy");
+	CHECK(after.rmp_faults - taken.rmp_faults < 16 * MANY_2M);
+	wait_stat(STAT_PATH("pages_2m"), taken.pages_2m);
+	after = counts_now("back");
+	CHECK_EQ(after.splits, taken.splits);
+	vm_destroy(&vm);
+	CHECK_EQ(test_assigned(), assigned);
 }
 
 /* A guest that has asked for a second vCPU, which does not run yet. */
