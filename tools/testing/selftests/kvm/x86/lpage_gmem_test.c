@@ -274,19 +274,37 @@ static void test_memory_returns(void)
 /* Pages that a CPU has charged ahead, or not counted yet. */
 #define CHARGE_SLACK	SZ_512K
 
+/* What the memory cgroup of the task has been charged for files, guest_memfd's among them. */
 struct charge {
 	u64 file, unevictable;
 };
 
 static struct charge charge_read(void)
 {
+	/* What waits to be counted is, when caches are dropped. */
+	param_set("/proc/sys/vm/drop_caches", "1");
 	return (struct charge) {
 		.file = cgroup_value(CGROUP "/memory.stat", "file "),
 		.unevictable = cgroup_value(CGROUP "/memory.stat", "unevictable "),
 	};
 }
 
-/* What the memory cgroup of the task that touches @size of private memory has of it. */
+static void charge_expect(const char *what, u64 got, u64 want)
+{
+	TEST_ASSERT(got + CHARGE_SLACK >= want && got <= want + CHARGE_SLACK,
+		    "%s: %lu bytes, want %lu", what, got, want);
+}
+
+/* When the VMs and files are gone. */
+static void charge_expect_gone(const struct charge *before)
+{
+	struct charge now = charge_read();
+
+	charge_expect("file memory in the end", now.file, before->file);
+	charge_expect("unevictable memory in the end", now.unevictable, before->unevictable);
+}
+
+/* What touching @size of private memory is charged with. */
 static struct charge charge_of_touch(u64 size)
 {
 	struct charge before, after;
@@ -295,21 +313,14 @@ static struct charge charge_of_touch(u64 size)
 	gmem_vm_new(&g, 1, size, alloc_4k(size));
 	before = charge_read();
 	guest_write(&g.s, 0, slot_pages(&g.s), 1);
-	/* What waits to be counted is, when caches are dropped. */
-	param_set("/proc/sys/vm/drop_caches", "1");
 	after = charge_read();
 	close(g.fd);
 	kvm_vm_free(g.t.vm);
+	charge_expect_gone(&before);
 	return (struct charge) {
 		.file = after.file - before.file,
 		.unevictable = after.unevictable - before.unevictable,
 	};
-}
-
-static void charge_expect(const char *what, u64 got, u64 want)
-{
-	TEST_ASSERT(got + CHARGE_SLACK >= want && got <= want + CHARGE_SLACK,
-		    "%s: %lu bytes, want %lu", what, got, want);
 }
 
 /* Blocks are charged to whom single pages are, and as the same kind of memory. */
@@ -1041,12 +1052,17 @@ static void random_run(u64 seed, char *hva)
 static void test_random(void)
 {
 	u64 kb = unevictable_kb(), seed;
+	struct charge before;
 
+	cgroup_enter();
+	before = charge_read();
 	for (seed = 1; seed <= 4; seed++)
 		random_run(seed, alloc_thp(RANDOM_SIZE));
 	/* And one that nobody has seen before. */
 	random_run(lpage_now_ms() * 2654435761u % BIT(32), alloc_4k(RANDOM_SIZE));
 	wait_unevictable(kb + 256);
+	charge_expect_gone(&before);
+	cgroup_leave();
 }
 
 /* Races */
