@@ -340,6 +340,12 @@ void guest_large(void)
 	guest_report(LARGE_READ_ALL);
 }
 
+void guest_read_large(void)
+{
+	guest_validate_2m(LARGE_PAGE & ~(HUGE_SIZE - 1));
+	guest_report(guest_read(LARGE_PAGE));
+}
+
 void guest_take(void)
 {
 	guest_take_memory(TAKE_SIZE);

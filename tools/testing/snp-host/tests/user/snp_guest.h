@@ -91,6 +91,7 @@ void guest_large(void);
 /* The first step alone, with as much memory as there are page tables for. */
 #define TAKE_SIZE	(512 * HUGE_SIZE)
 
+void guest_read_large(void);
 void guest_take(void);
 
 /* The same, but the last step goes over its memory again and again, writing to it. */

@@ -369,6 +369,19 @@ static void freed_page(void)
 	vm_destroy(&vm);
 }
 
+/* Half a page that KVM has copied before it gave up is nothing that a guest sees. */
+static void launched_in_vain(void)
+{
+	struct snp_vm vm;
+
+	vm_launch(&vm, LARGE_SIZE, guest_read_large);
+	vm_launch_in_vain(&vm, LARGE_PAGE);
+	vm_run(&vm);
+	CHECK_EQ(vm_report(&vm), 0);
+	CHECK_EQ(KVM_STAT("pages_2m"), 1);
+	vm_destroy(&vm);
+}
+
 /* Whatever a guest had is the hypervisor's again. */
 static void nothing_stays_assigned(void)
 {
@@ -409,6 +422,7 @@ static const struct user_test tests[] = {
 	USER_TEST(vmsa_in_block),
 	USER_TEST(vmsa_while_merging),
 	USER_TEST(freed_page),
+	USER_TEST(launched_in_vain),
 	USER_TEST(nothing_stays_assigned),
 };
 

@@ -235,6 +235,24 @@ void vm_launch(struct snp_vm *vm, uint64_t size, void (*fn)(void))
 	vm_launch_vcpus(vm, size, 1, (void (*)(uint64_t))fn);
 }
 
+void vm_launch_in_vain(struct snp_vm *vm, uint64_t gpa)
+{
+	struct kvm_sev_snp_launch_update update = {
+		.gfn_start = gpa / PAGE_SIZE,
+		.len = PAGE_SIZE,
+		.type = KVM_SEV_SNP_PAGE_TYPE_NORMAL,
+	};
+	char *mem = mmap(NULL, 2 * PAGE_SIZE, PROT_READ | PROT_WRITE,
+			 MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	CHECK(mem != MAP_FAILED);
+	memset(mem, 0xff, PAGE_SIZE);
+	CHECK(!mprotect(mem + PAGE_SIZE, PAGE_SIZE, PROT_NONE));
+	update.uaddr = (uintptr_t)mem + PAGE_SIZE / 2;
+	CHECK(sev_op(vm, KVM_SEV_SNP_LAUNCH_UPDATE, &update));
+	munmap(mem, 2 * PAGE_SIZE);
+}
+
 void vm_destroy(struct snp_vm *vm)
 {
 	int i;

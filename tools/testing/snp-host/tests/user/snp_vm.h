@@ -37,6 +37,9 @@ void vm_launch(struct snp_vm *vm, uint64_t size, void (*fn)(void));
 void vm_launch_vcpus(struct snp_vm *vm, uint64_t size, int nr, void (*fn)(uint64_t vcpu));
 void vm_destroy(struct snp_vm *vm);
 
+/* Have KVM copy to a private page at @gpa, and fail when half of it is done. */
+void vm_launch_in_vain(struct snp_vm *vm, uint64_t gpa);
+
 int set_private(struct snp_vm *vm, uint64_t gpa, uint64_t size, int private);
 
 /*
