@@ -38,4 +38,10 @@ u64 lpage_sec_page_tables_kb(void);
  */
 void lpage_wait_sec_page_tables(u64 kb);
 
+/*
+ * Pages of memory in use by anybody but slab, whose caches come and go; what waits in
+ * lists of each CPU to be free is free.
+ */
+u64 lpage_pages_in_use(void);
+
 #endif /* SELFTEST_KVM_LPAGE_TEST_H */

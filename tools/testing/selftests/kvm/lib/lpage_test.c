@@ -76,17 +76,26 @@ bool lpage_vm_has_stat(struct kvm_vm *vm, const char *name)
 	return read_stat(vm_get_stats_fd(vm), name, &value);
 }
 
+/* What is done by writing to a file of /proc/sys/vm. */
+static void vm_sysctl(const char *name)
+{
+	char path[64];
+	int fd;
+
+	snprintf(path, sizeof(path), "/proc/sys/vm/%s", name);
+	fd = open(path, O_WRONLY);
+	TEST_ASSERT(fd >= 0, "Cannot open %s: run as root", path);
+	TEST_ASSERT(write(fd, "1", 1) == 1, "Cannot write to %s", path);
+	close(fd);
+}
+
 /*
  * CPUs keep small differences to themselves and fold them in every second;
  * a write to stat_refresh folds them in now.
  */
 static void refresh_vmstat(void)
 {
-	int fd = open("/proc/sys/vm/stat_refresh", O_WRONLY);
-
-	TEST_ASSERT(fd >= 0, "Cannot open /proc/sys/vm/stat_refresh: run as root");
-	TEST_ASSERT(write(fd, "1", 1) == 1, "Cannot refresh vmstat");
-	close(fd);
+	vm_sysctl("stat_refresh");
 }
 
 u64 lpage_sec_page_tables_kb(void)
@@ -127,4 +136,37 @@ void lpage_wait_sec_page_tables(u64 kb)
 			    now_kb, LPAGE_GONE_MS, kb);
 		usleep(1000);
 	}
+}
+
+u64 lpage_pages_in_use(void)
+{
+	static const struct {
+		const char *format;
+		int sign;
+	} lines[] = {
+		{ " managed %llu", 1 },
+		{ " pages free %llu", -1 },
+		{ " count: %llu", -1 },
+		{ " nr_slab_reclaimable %llu", -1 },
+		{ " nr_slab_unreclaimable %llu", -1 },
+	};
+	unsigned long long nr;
+	char line[128];
+	u64 pages = 0;
+	FILE *file;
+	int i;
+
+	/* What is freed stays in each CPU's batches for the LRU lists until these are drained. */
+	vm_sysctl("drop_caches");
+	refresh_vmstat();
+
+	file = fopen("/proc/zoneinfo", "r");
+	TEST_ASSERT(file, "Cannot open /proc/zoneinfo");
+	while (fgets(line, sizeof(line), file))
+		for (i = 0; i < ARRAY_SIZE(lines); i++)
+			if (sscanf(line, lines[i].format, &nr) == 1)
+				pages += lines[i].sign * (s64)nr;
+	fclose(file);
+
+	return pages;
 }
