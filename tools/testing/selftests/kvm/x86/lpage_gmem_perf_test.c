@@ -22,7 +22,7 @@
 /* Beyond what else the guest has. */
 #define MEM_GPA		SZ_4G
 
-/* Shared memory: so much hugetlb, as many times the same as fill all slots. */
+/* Shared memory: so much hugetlb, as many times the same as fill all slots, if not -d. */
 #define HUGETLB_SIZE	SZ_64M
 
 /*
@@ -41,6 +41,7 @@ static struct params {
 	u64 size;
 	u64 conversions;
 	int rounds;
+	bool distinct;
 	bool private;
 } p = {
 	.size = SZ_64M,
@@ -89,7 +90,8 @@ static char *alias_hugetlb(u64 size, u64 part)
 static void setup(void)
 {
 	u64 slot_size = min_t(u64, p.size, SZ_1G), offset;
-	char *mem = alias_hugetlb(slot_size, min_t(u64, p.size, HUGETLB_SIZE));
+	u64 mem_size = p.distinct ? p.size : slot_size;
+	char *mem = alias_hugetlb(mem_size, p.distinct ? p.size : HUGETLB_SIZE);
 	struct slot s;
 	int fd, i;
 
@@ -97,8 +99,8 @@ static void setup(void)
 	virt_map_level(t.vm, MEM_GPA, MEM_GPA, p.size, PG_LEVEL_2M);
 	fd = vm_create_guest_memfd(t.vm, p.size, 0);
 	for (offset = 0, i = 0; offset < p.size; offset += slot_size, i++)
-		slot_add_gmem(&t, &s, TEST_SLOT + i, MEM_GPA + offset, slot_size, mem, fd,
-			      offset);
+		slot_add_gmem(&t, &s, TEST_SLOT + i, MEM_GPA + offset, slot_size,
+			      mem + offset % mem_size, fd, offset);
 	if (p.private)
 		vm_set_memory_attributes(t.vm, MEM_GPA, p.size, KVM_MEMORY_ATTRIBUTE_PRIVATE);
 
@@ -205,9 +207,10 @@ static void churn(void)
 
 static void help(const char *name)
 {
-	printf("usage: %s [-b bytes] [-c conversions] [-p] [-r rounds]\n\n"
+	printf("usage: %s [-b bytes] [-c conversions] [-d] [-p] [-r rounds]\n\n"
 	       " -b: guest memory, a multiple of 64M, and of 1G above that (default: 64M)\n"
 	       " -c: convert so many pages anywhere, instead of one in each 2M and back\n"
+	       " -d: shared memory that is not the same 64M again and again\n"
 	       " -p: memory that is private at first, instead of shared memory of 2M pages\n"
 	       " -r: rounds of converting one page in each 2M and back (default: 1)\n",
 	       name);
@@ -217,13 +220,16 @@ int main(int argc, char *argv[])
 {
 	int opt;
 
-	while ((opt = getopt(argc, argv, "b:c:hpr:")) != -1) {
+	while ((opt = getopt(argc, argv, "b:c:dhpr:")) != -1) {
 		switch (opt) {
 		case 'b':
 			p.size = parse_size(optarg);
 			break;
 		case 'c':
 			p.conversions = atoi_positive("Number of conversions", optarg);
+			break;
+		case 'd':
+			p.distinct = true;
 			break;
 		case 'p':
 			p.private = true;
