@@ -35,6 +35,12 @@ struct kvm_lpage {
 	/* 2M of which the RMP entries are being merged, or 0; vCPUs look at it. */
 	u64 merging;
 
+	/*
+	 * GFN of the last 2M that were, and in the low bits a count; vCPUs look at it, and
+	 * each keeps the last value that it has tried again for.
+	 */
+	u64 merged;
+
 	/* The threads of the last operation, if they could not end yet. */
 	struct kvm_lpage_crew *crew;
 
@@ -55,9 +61,10 @@ int kvm_lpage_split_gfn(struct kvm *kvm, u64 gfn);
 /*
  * If the RMP entries of the 2M around @gfn are being merged, wait for the end of that,
  * unless the task is being killed, and return true: whatever was found out about them
- * before does not count.
+ * before does not count.  True as well, once for each vCPU, if they were the last to be
+ * merged: the vCPU's fault may be from before the end of that.
  */
-bool kvm_lpage_wait_merge(struct kvm *kvm, u64 gfn);
+bool kvm_lpage_wait_merge(struct kvm_vcpu *vcpu, u64 gfn);
 
 /* Wait for the end of any that is under way, for a vCPU that has a VMSA in the VM's memory. */
 void kvm_lpage_wait_merges(struct kvm *kvm);

@@ -177,6 +177,13 @@ static u64 lpage_merging(gfn_t gfn)
 	return gfn_round_for_level(gfn, PG_LEVEL_2M) | 1;
 }
 
+/* What to call it when it has been: not what it was called the last time. */
+static u64 lpage_merged(struct kvm *kvm, gfn_t gfn)
+{
+	return gfn_round_for_level(gfn, PG_LEVEL_2M) |
+	       ((kvm->arch.lpage.merged + 1) & (PAGES_PER_2M - 1));
+}
+
 /* The block cannot go away, but be invalidated if memory of it fails. */
 static void lpage_put_back_block(kvm_pfn_t pfn, void *data)
 {
@@ -200,7 +207,10 @@ static void lpage_put_back_block(kvm_pfn_t pfn, void *data)
 	r = kvm_x86_call(gmem_merge)(kvm, pfn, back->gfn, lpage_map_private, back);
 	if (r)
 		back->r = -ENOENT;
-	WRITE_ONCE(kvm->arch.lpage.merging, 0);
+	else
+		WRITE_ONCE(kvm->arch.lpage.merged, lpage_merged(kvm, back->gfn));
+	/* Pairs with the one in kvm_lpage_wait_merge(). */
+	smp_store_release(&kvm->arch.lpage.merging, 0);
 	/* Pairs with the barrier in wait_var_event(). */
 	smp_mb();
 	wake_up_var(&kvm->arch.lpage.merging);
@@ -461,14 +471,32 @@ void kvm_arch_end_set_memory_attributes(struct kvm *kvm, gfn_t start, gfn_t end)
 		lpage_range_converted(kvm, last);
 }
 
-bool kvm_lpage_wait_merge(struct kvm *kvm, u64 gfn)
+/*
+ * Whether the vCPU has to try again, for its fault may be from before the end of the last
+ * merge.  If it was not, or the huge SPTE could not be put back, it faults once more:
+ * then the entry has to be smashed.
+ */
+static bool lpage_missed_merge(struct kvm_vcpu *vcpu, gfn_t gfn)
 {
-	u64 *merging = &kvm->arch.lpage.merging;
+	u64 merged = READ_ONCE(vcpu->kvm->arch.lpage.merged);
+
+	if (vcpu->arch.lpage_merged == merged ||
+	    gfn_round_for_level(merged ^ gfn, PG_LEVEL_2M))
+		return false;
+
+	vcpu->arch.lpage_merged = merged;
+	return true;
+}
+
+bool kvm_lpage_wait_merge(struct kvm_vcpu *vcpu, u64 gfn)
+{
+	u64 *merging = &vcpu->kvm->arch.lpage.merging;
 
 	/* What the caller has done is seen by a merge that this does not see. */
 	smp_mb();
-	if (READ_ONCE(*merging) != lpage_merging(gfn))
-		return false;
+	/* What is over has said before what was merged. */
+	if (smp_load_acquire(merging) != lpage_merging(gfn))
+		return lpage_missed_merge(vcpu, gfn);
 
 	wait_var_event_killable(merging, READ_ONCE(*merging) != lpage_merging(gfn));
 	return true;

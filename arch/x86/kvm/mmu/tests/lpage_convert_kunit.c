@@ -15,12 +15,14 @@ struct convert_test {
 	/* As the vendor module's, which may have more after KVM's. */
 	struct kvm kvm;
 	u8 vendor[PAGE_SIZE];
+	struct kvm_vcpu vcpus[2];
 	struct kvm_memory_slot slot;
 	struct kvm_lpage_info info[NR_2M];
 	struct mm_struct mm;
 	struct kvm_lpage_unmix unmix;
 
 	int level;		/* of the RMP entry */
+	int merge_error;
 	int promote_error;
 	int nr_promotes;
 	gfn_t gfn;		/* of the last one */
@@ -58,6 +60,18 @@ static int fake_promote(struct kvm *kvm, const struct kvm_memory_slot *slot, int
 	return t->promote_error;
 }
 
+/* The firmware, by which the large page is put back, or not. */
+static int fake_merge(struct kvm *kvm, kvm_pfn_t pfn, gfn_t gfn, void (*map)(void *),
+		      void *data)
+{
+	struct convert_test *t = convert_test();
+
+	KUNIT_EXPECT_EQ(kunit_get_current_test(), kvm->arch.lpage.merging, lpage_merging(gfn));
+	if (!t->merge_error)
+		map(data);
+	return t->merge_error;
+}
+
 static struct kvm_memory_slot *fake_memslot(struct kvm *kvm, gfn_t gfn)
 {
 	return &convert_test()->slot;
@@ -71,6 +85,8 @@ static int convert_init(struct kunit *test)
 
 	KUNIT_ASSERT_NOT_NULL(test, t);
 	test->priv = t;
+	for (i = 0; i < ARRAY_SIZE(t->vcpus); i++)
+		t->vcpus[i].kvm = &t->kvm;
 	t->slot.npages = NR_2M * PAGES_PER_2M;
 	t->slot.flags = KVM_MEM_GUEST_MEMFD;
 	t->slot.arch.lpage_info[0] = t->info;
@@ -92,6 +108,7 @@ static int convert_init(struct kunit *test)
 	kunit_activate_static_stub(test, convert_mock_private_level, fake_private_level);
 	kunit_activate_static_stub(test, convert_mock_promote, fake_promote);
 	kunit_activate_static_stub(test, convert_mock_memslot, fake_memslot);
+	kunit_activate_static_stub(test, convert_mock_gmem_merge, fake_merge);
 	return 0;
 }
 
@@ -246,21 +263,60 @@ static void test_budget(struct kunit *test)
 	}
 }
 
-/* No vCPU waits for a merge that is over. */
-static void test_merging(struct kunit *test)
+/* 2M is merged, or is not if the firmware does not want to. */
+static void merge(struct kunit *test, int nr)
 {
 	struct convert_test *t = test->priv;
 
 	t->level = PG_LEVEL_4K;
-	waits(test, 1, 0, HZ);
-	unmix(t);
+	waits(test, nr, 0, HZ);
+	KUNIT_EXPECT_EQ(test, unmix(t), !t->merge_error);
+	KUNIT_EXPECT_EQ(test, state(t, nr), LPAGE_RANGE_BACK);
 	KUNIT_EXPECT_EQ(test, t->kvm.arch.lpage.merging, 0);
-	KUNIT_EXPECT_FALSE(test, kvm_lpage_wait_merge(&t->kvm, PAGES_PER_2M));
+}
 
-	/* Neither for one of other memory. */
+/* No vCPU waits for a merge of other memory. */
+static void test_merging(struct kunit *test)
+{
+	struct convert_test *t = test->priv;
+
 	t->kvm.arch.lpage.merging = lpage_merging(PAGES_PER_2M);
-	KUNIT_EXPECT_FALSE(test, kvm_lpage_wait_merge(&t->kvm, PAGES_PER_2M - 1));
-	KUNIT_EXPECT_FALSE(test, kvm_lpage_wait_merge(&t->kvm, 2 * PAGES_PER_2M));
+	KUNIT_EXPECT_FALSE(test, kvm_lpage_wait_merge(t->vcpus, PAGES_PER_2M - 1));
+	KUNIT_EXPECT_FALSE(test, kvm_lpage_wait_merge(t->vcpus, 2 * PAGES_PER_2M));
+}
+
+/*
+ * Each vCPU's first fault on what was merged last may be from before; those that follow are
+ * not, nor are those on other memory.
+ */
+static void test_merged(struct kunit *test)
+{
+	struct convert_test *t = test->priv;
+	int i, j;
+
+	KUNIT_EXPECT_FALSE(test, kvm_lpage_wait_merge(t->vcpus, 0));
+	for (i = 0; i < 3; i++) {
+		merge(test, 1);
+		for (j = 0; j < ARRAY_SIZE(t->vcpus); j++) {
+			struct kvm_vcpu *vcpu = &t->vcpus[j];
+
+			KUNIT_EXPECT_FALSE(test, kvm_lpage_wait_merge(vcpu, PAGES_PER_2M - 1));
+			KUNIT_EXPECT_FALSE(test, kvm_lpage_wait_merge(vcpu, 2 * PAGES_PER_2M));
+			KUNIT_EXPECT_TRUE(test, kvm_lpage_wait_merge(vcpu, PAGES_PER_2M + 9));
+			KUNIT_EXPECT_FALSE(test, kvm_lpage_wait_merge(vcpu, PAGES_PER_2M + 9));
+			KUNIT_EXPECT_FALSE(test, kvm_lpage_wait_merge(vcpu, PAGES_PER_2M));
+		}
+	}
+
+	/* Only the last one counts. */
+	merge(test, 2);
+	merge(test, 0);
+	KUNIT_EXPECT_FALSE(test, kvm_lpage_wait_merge(t->vcpus, 2 * PAGES_PER_2M));
+	KUNIT_EXPECT_TRUE(test, kvm_lpage_wait_merge(t->vcpus, 1));
+
+	t->merge_error = -EBUSY;
+	merge(test, 1);
+	KUNIT_EXPECT_FALSE(test, kvm_lpage_wait_merge(t->vcpus, PAGES_PER_2M));
 }
 
 /* A process that has ended has no page tables that could be looked at. */
@@ -289,6 +345,7 @@ static struct kunit_case convert_cases[] = {
 	KUNIT_CASE(test_sequence),
 	KUNIT_CASE(test_budget),
 	KUNIT_CASE(test_merging),
+	KUNIT_CASE(test_merged),
 	KUNIT_CASE(test_no_mm),
 	{}
 };

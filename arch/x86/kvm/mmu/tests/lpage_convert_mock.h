@@ -39,9 +39,19 @@ static struct kvm_memory_slot *convert_mock_memslot(struct kvm *kvm, gfn_t gfn)
 	return gfn_to_memslot(kvm, gfn);
 }
 
+static int convert_mock_gmem_merge(struct kvm *kvm, kvm_pfn_t pfn, gfn_t gfn,
+				   void (*map)(void *), void *data)
+{
+	KUNIT_STATIC_STUB_REDIRECT(convert_mock_gmem_merge, kvm, pfn, gfn, map, data);
+	return kvm_x86_call(gmem_merge)(kvm, pfn, gfn, map, data);
+}
+
 #define kvm_gmem_with_block	convert_mock_with_block
 #define kvm_lpage_private_level	convert_mock_private_level
 #define kvm_tdp_mmu_promote_gfn	convert_mock_promote
 #define gfn_to_memslot		convert_mock_memslot
+
+#undef kvm_x86_call
+#define kvm_x86_call(func)	convert_mock_##func
 
 #endif /* __KVM_X86_MMU_TESTS_LPAGE_CONVERT_MOCK_H */

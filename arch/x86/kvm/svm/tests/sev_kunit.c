@@ -222,7 +222,7 @@ static int fake_split_gfn(struct kvm *kvm, gfn_t gfn)
 	return sev_test()->split_error;
 }
 
-static bool fake_wait_merge(struct kvm *kvm, gfn_t gfn)
+static bool fake_wait_merge(struct kvm_vcpu *vcpu, gfn_t gfn)
 {
 	return sev_test()->merging;
 }

@@ -83,10 +83,10 @@ static int sev_mock_split_gfn(struct kvm *kvm, gfn_t gfn)
 	return kvm_lpage_split_gfn(kvm, gfn);
 }
 
-static bool sev_mock_wait_merge(struct kvm *kvm, gfn_t gfn)
+static bool sev_mock_wait_merge(struct kvm_vcpu *vcpu, gfn_t gfn)
 {
-	KUNIT_STATIC_STUB_REDIRECT(sev_mock_wait_merge, kvm, gfn);
-	return kvm_lpage_wait_merge(kvm, gfn);
+	KUNIT_STATIC_STUB_REDIRECT(sev_mock_wait_merge, vcpu, gfn);
+	return kvm_lpage_wait_merge(vcpu, gfn);
 }
 
 static void sev_mock_put_page(struct page *page)
