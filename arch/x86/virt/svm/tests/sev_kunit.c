@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * How the kernel reads and changes the RMP, and when it splits its direct map for
- * that: AMD's APM, volume 2, 15.36.5 (changing entries), 15.36.10 (what large
- * mappings are checked for) and 15.36.11 (large entries); volume 3, RMPUPDATE and
+ * that and puts it back: AMD's APM, volume 2, 15.36.5 (changing entries), 15.36.10 (what
+ * large mappings are checked for) and 15.36.11 (large entries); volume 3, RMPUPDATE and
  * PSMASH (operands and return codes).  The format of an entry is that of the PPR for
  * family 19h.
  *
- * The base's file is compiled once more for this, under names of its own and with
- * an RMP and a direct map that are the test's; the one that the kernel uses stays
- * as it is.  RMPUPDATE and PSMASH themselves are executed: without SNP enabled they
+ * Both files are compiled once more for this, under names of their own and with an RMP,
+ * a direct map and a clock that are the test's; those that the kernel uses stay as they
+ * are.  RMPUPDATE and PSMASH themselves are executed: without SNP enabled they
  * raise #UD, of which a die notifier makes the result that the test wants.
  */
 #define __DISABLE_EXPORTS
@@ -18,6 +18,11 @@
 #define psmash			rmp_kunit_psmash
 #define rmp_make_private	rmp_kunit_make_private
 #define rmp_make_shared		rmp_kunit_make_shared
+#define rmp_make_shared_range	rmp_kunit_make_shared_range
+#define rmpupdate		rmp_kunit_rmpupdate
+#define snp_directmap_forget	rmp_kunit_directmap_forget
+#define snp_directmap_stats	rmp_kunit_directmap_stats
+#define snp_directmap_update	rmp_kunit_directmap_update
 #define snp_dump_hva_rmpentry	rmp_kunit_dump_hva_rmpentry
 #define snp_fixup_e820_tables	rmp_kunit_fixup_e820_tables
 #define snp_leak_pages		rmp_kunit_leak_pages
@@ -30,10 +35,16 @@
 #include <linux/iommu.h>
 #include <linux/kdebug.h>
 #include <linux/memblock.h>
+#include <linux/memory_hotplug.h>
 #include <linux/mm.h>
+#include <linux/moduleparam.h>
+#include <linux/percpu-rwsem.h>
 #include <linux/set_memory.h>
 #include <linux/unaligned.h>
+#include <linux/workqueue.h>
+#include <linux/xarray.h>
 
+#include <asm/directmap.h>
 #include <asm/ptrace.h>
 #include <asm/sev.h>
 #include <asm/trapnr.h>
@@ -41,10 +52,16 @@
 #include <kunit/test.h>
 #include <kunit/test-bug.h>
 
+/* <asm/sev.h> has it as a macro, of its own name. */
+#undef rmp_make_private_range
+#define rmp_make_private_range	rmp_kunit_make_private_range
+int rmp_make_private_range(u64 pfn, u64 gpa, unsigned long nr, u32 asid, bool immutable);
+
 #define PAGES_2M	512
 
 /* The RMP of the tests covers these PFNs: up to the middle of a 2M page. */
 #define NR_PFNS		(3 * PAGES_2M + 256)
+#define NR_REGIONS	4
 
 /* A 2M page that the RMP has the entries before and behind of as well. */
 #define HEAD		PAGES_2M
@@ -88,17 +105,22 @@ struct rmp_test {
 	u64 valid_start;
 	u64 valid_end;
 
-	/* The direct map: one entry for all of it */
-	pte_t pte;
-	bool no_pte;
-	int map_level;
-	int lookups;
-	unsigned long looked_up;
-
+	/* The direct map, by 2M regions */
+	int map_level[NR_REGIONS];
 	int splits;
-	unsigned long split_addr;
-	int split_pages;
+	unsigned long split_pfn;
+	unsigned long split_nr;
 	int split_error;
+	bool mixed;
+	struct page *poisoned;
+	int collapses;
+	int frees;
+
+	unsigned long now;		/* the clock, in jiffies */
+	unsigned long queued;		/* with this delay, last */
+	int nr_queued;
+	int pinned;
+	int walks;
 
 	/* What the first instructions return; the others succeed. */
 	u32 results[8];
@@ -120,20 +142,80 @@ static bool mock_pfn_valid(u64 pfn)
 	return pfn >= rmp_test->valid_start && pfn < rmp_test->valid_end;
 }
 
-static pte_t *mock_lookup_address(unsigned long addr, unsigned int *level)
+static int mock_direct_map_split(unsigned long pfn, unsigned long nr, u64 *split_2m,
+				 u64 *split_1g)
 {
-	rmp_test->lookups++;
-	rmp_test->looked_up = addr;
-	*level = rmp_test->map_level;
-	return rmp_test->no_pte ? NULL : &rmp_test->pte;
+	struct rmp_test *t = rmp_test;
+	int i, region = pfn / PAGES_2M, nr_regions = nr / PAGES_2M;
+
+	*split_2m = 0;
+	*split_1g = 0;
+	t->splits++;
+	t->split_pfn = pfn;
+	t->split_nr = nr;
+	if (t->split_error)
+		return t->split_error;
+
+	for (i = 0; i < nr_regions && region + i < NR_REGIONS; i++) {
+		if (t->map_level[region + i] == PG_LEVEL_1G)
+			*split_1g |= BIT_ULL(i);
+		if (t->map_level[region + i] > PG_LEVEL_4K)
+			*split_2m |= BIT_ULL(i);
+		t->map_level[region + i] = PG_LEVEL_4K;
+	}
+	return 0;
 }
 
-static int mock_set_memory_4k(unsigned long addr, int nr_pages)
+static bool mock_direct_map_collapse(unsigned long pfn, int level, struct list_head *tables)
 {
-	rmp_test->splits++;
-	rmp_test->split_addr = addr;
-	rmp_test->split_pages = nr_pages;
-	return rmp_test->split_error;
+	struct rmp_test *t = rmp_test;
+	int i;
+
+	if (level == PG_LEVEL_2M) {
+		if (t->mixed)
+			return false;
+		t->collapses++;
+		t->map_level[pfn / PAGES_2M] = level;
+		return true;
+	}
+
+	for (i = 0; i < NR_REGIONS; i++) {
+		if (t->map_level[i] < PG_LEVEL_2M)
+			return false;
+	}
+	for (i = 0; i < NR_REGIONS; i++)
+		t->map_level[i] = level;
+	return true;
+}
+
+static void mock_direct_map_free_tables(struct list_head *tables)
+{
+	rmp_test->frees++;
+}
+
+static bool mock_queue_delayed_work(struct workqueue_struct *wq, struct delayed_work *work,
+				    unsigned long delay)
+{
+	rmp_test->queued = delay;
+	rmp_test->nr_queued++;
+	return true;
+}
+
+static int mock_walk_system_ram_range(unsigned long pfn, unsigned long nr, void *data,
+				      int (*func)(unsigned long, unsigned long, void *))
+{
+	rmp_test->walks++;
+	return func(0, NR_REGIONS * PAGES_2M, data);
+}
+
+static bool mock_is_poisoned(struct page *page)
+{
+	return page == rmp_test->poisoned;
+}
+
+static void mock_get_page(struct page *page)
+{
+	rmp_test->pinned++;
 }
 
 /* A test that makes the base warn says so; the machine may panic on warnings. */
@@ -148,11 +230,18 @@ static void mock_dump_stack(void)
 }
 
 #define cc_platform_has	mock_cc_platform_has
+#undef core_param_cb
+#define core_param_cb(...)
+#define direct_map_collapse	mock_direct_map_collapse
+#define direct_map_free_tables	mock_direct_map_free_tables
+#define direct_map_split	mock_direct_map_split
 #define dump_stack	mock_dump_stack
-#define lookup_address	mock_lookup_address
+#define get_page	mock_get_page
+#define PageHWPoison	mock_is_poisoned
 #undef pfn_valid
 #define pfn_valid	mock_pfn_valid
-#define set_memory_4k	mock_set_memory_4k
+#define queue_delayed_work	mock_queue_delayed_work
+#define walk_system_ram_range	mock_walk_system_ram_range
 
 /* The tests change what the kernel sets at boot only. */
 #undef __ro_after_init
@@ -162,7 +251,14 @@ static void mock_dump_stack(void)
 
 #include "../sev.c"
 
+#undef pr_fmt
+#define jiffies		(rmp_test->now)
+#include "../directmap.c"
+#undef jiffies
+
 #undef cc_platform_has
+#undef get_page
+#undef queue_delayed_work
 
 /* The instruction at regs->ip, if it is one of the two, with the test's result. */
 static int emulate(struct notifier_block *nb, unsigned long what, void *data)
@@ -203,6 +299,7 @@ static struct notifier_block emulator = {
 static int rmp_init(struct kunit *test)
 {
 	struct rmp_test *t;
+	int cpu;
 
 	if (cc_platform_has(CC_ATTR_HOST_SEV_SNP))
 		kunit_skip(test, "SNP is on, and the instructions would be carried out");
@@ -212,10 +309,11 @@ static int rmp_init(struct kunit *test)
 	t->test = test;
 	t->snp = true;
 	t->valid_end = NR_PFNS;
-	t->pte = __pte(_PAGE_PRESENT);
-	t->map_level = PG_LEVEL_4K;
+	t->now = 1000000;
 
 	rmp_test = t;
+	for_each_possible_cpu(cpu)
+		memset(per_cpu_ptr(&snp_directmap_stats, cpu), 0, sizeof(snp_directmap_stats));
 	rmptable = (struct rmpentry *)t->entries;
 	rmptable_max_pfn = NR_PFNS - 1;
 	test->priv = t;
@@ -228,8 +326,34 @@ static void rmp_exit(struct kunit *test)
 		return;
 
 	unregister_die_notifier(&emulator);
+	xa_destroy(&snp_regions);
+	xa_destroy(&snp_gigas);
+	snp_presplit = false;
+	snp_presplit_done = false;
+	snp_directmap_restore = true;
 	rmptable = NULL;
 	rmp_test = NULL;
+}
+
+static void map_all(struct rmp_test *t, int level)
+{
+	int i;
+
+	for (i = 0; i < NR_REGIONS; i++)
+		t->map_level[i] = level;
+}
+
+/* What was counted, on all CPUs; and forget it. */
+static unsigned long counted(enum snp_directmap_stat stat)
+{
+	unsigned long sum = 0;
+	int cpu;
+
+	for_each_possible_cpu(cpu) {
+		sum += per_cpu(snp_directmap_stats, cpu).nr[stat];
+		per_cpu(snp_directmap_stats, cpu).nr[stat] = 0;
+	}
+	return sum;
 }
 
 /* All test cases but those of warnings. */
@@ -332,7 +456,7 @@ static void test_no_snp(struct kunit *test)
 	int level = PG_LEVEL_1G;
 
 	t->snp = false;
-	t->map_level = PG_LEVEL_2M;
+	map_all(t, PG_LEVEL_2M);
 	rmptable = NULL;
 	KUNIT_EXPECT_EQ(test, snp_lookup_rmpentry(HEAD, &assigned, &level), -ENODEV);
 	KUNIT_EXPECT_TRUE(test, assigned);
@@ -341,39 +465,70 @@ static void test_no_snp(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, rmp_make_shared(HEAD, PG_LEVEL_4K), -ENODEV);
 	KUNIT_EXPECT_EQ(test, psmash(HEAD), -ENODEV);
 	KUNIT_EXPECT_EQ(test, t->nr_insns, 0);
-	KUNIT_EXPECT_EQ(test, t->lookups, 0);
 	KUNIT_EXPECT_EQ(test, t->splits, 0);
 	expect_quiet(test);
 }
 
+/* RMP_STATE as RMPUPDATE takes it, the second word of it. */
+#define STATE_ASSIGNED	BIT_ULL(0)
+#define STATE_2M	BIT_ULL(8)
+#define STATE_IMMUTABLE	BIT_ULL(16)
+#define STATE_ASID(n)	((u64)(n) << 32)
+
+#define GPA	0x123456789000ull
+#define ASID	509u
+
+static int give(u64 pfn, int level)
+{
+	return rmp_make_private(pfn, GPA, level, ASID, false);
+}
+
 /*
  * One 4K page is given away: a write through a larger mapping to any other page of
- * the 2M would fault (APM 2, 15.36.10), so that it is split.  A 4K mapping is not.
+ * the 2M would fault (APM 2, 15.36.10), so that it is split.  Once is enough.
  */
 static void test_direct_map_4k(struct kunit *test)
 {
 	struct rmp_test *t = test->priv;
 	int i, level;
-	u64 pfn;
 
-	for (level = PG_LEVEL_4K; level <= PG_LEVEL_512G; level++) {
+	for (level = PG_LEVEL_2M; level <= PG_LEVEL_1G; level++) {
+		map_all(t, level);
+		snp_directmap_forget(0, NR_PFNS);
 		for (i = 0; i < ARRAY_SIZE(offsets); i++) {
-			pfn = HEAD + offsets[i];
-			t->map_level = level;
-			t->lookups = 0;
+			t->nr_insns = 0;
 			t->splits = 0;
-
-			KUNIT_EXPECT_EQ(test, adjust_direct_map(pfn, PG_LEVEL_4K), 0);
-			KUNIT_EXPECT_EQ(test, t->lookups, 1);
-			KUNIT_EXPECT_EQ(test, t->looked_up, (unsigned long)__va(PFN_PHYS(pfn)));
-			KUNIT_EXPECT_EQ_MSG(test, t->splits, level > PG_LEVEL_4K,
-					    "level %d, PFN 0x%llx", level, pfn);
-			if (level == PG_LEVEL_4K)
-				continue;
-			KUNIT_EXPECT_EQ(test, t->split_addr, (unsigned long)__va(PFN_PHYS(pfn)));
-			KUNIT_EXPECT_EQ(test, t->split_pages, 1);
+			KUNIT_EXPECT_EQ(test, give(HEAD + offsets[i], PG_LEVEL_4K), 0);
+			KUNIT_EXPECT_EQ(test, t->splits, !i);
+			KUNIT_EXPECT_EQ(test, t->nr_insns, 1);
+			KUNIT_EXPECT_EQ(test, t->insns[0].splits, !i);
+			KUNIT_EXPECT_EQ(test, t->split_pfn, HEAD);
+			KUNIT_EXPECT_EQ(test, t->split_nr, PAGES_2M);
 		}
+		KUNIT_EXPECT_EQ(test, counted(SNP_DIRECTMAP_SPLIT_2M), 1);
+		KUNIT_EXPECT_EQ(test, counted(SNP_DIRECTMAP_SPLIT_1G), level == PG_LEVEL_1G);
+		KUNIT_EXPECT_EQ(test, counted(SNP_DIRECTMAP_FLUSHES), 1);
+		KUNIT_EXPECT_EQ(test, counted(SNP_DIRECTMAP_SKIPPED_4K), i - 1);
 	}
+	expect_quiet(test);
+}
+
+/* What was mapped by 4K before is known to be after the first look, and never restored. */
+static void test_direct_map_4k_already(struct kunit *test)
+{
+	struct rmp_test *t = test->priv;
+
+	map_all(t, PG_LEVEL_4K);
+	KUNIT_EXPECT_EQ(test, give(HEAD, PG_LEVEL_4K), 0);
+	KUNIT_EXPECT_EQ(test, t->splits, 1);
+	KUNIT_EXPECT_EQ(test, give(HEAD + 1, PG_LEVEL_4K), 0);
+	KUNIT_EXPECT_EQ(test, rmp_make_shared(HEAD + 1, PG_LEVEL_4K), 0);
+	KUNIT_EXPECT_EQ(test, rmp_make_shared(HEAD, PG_LEVEL_4K), 0);
+	KUNIT_EXPECT_EQ(test, t->splits, 1);
+	KUNIT_EXPECT_EQ(test, counted(SNP_DIRECTMAP_SKIPPED_4K), 4);
+	KUNIT_EXPECT_EQ(test, counted(SNP_DIRECTMAP_SPLIT_2M), 0);
+	KUNIT_EXPECT_EQ(test, counted(SNP_DIRECTMAP_FLUSHES), 0);
+	KUNIT_EXPECT_EQ(test, t->nr_queued, 0);
 	expect_quiet(test);
 }
 
@@ -383,12 +538,14 @@ static void test_direct_map_2m(struct kunit *test)
 	struct rmp_test *t = test->priv;
 	int level;
 
-	for (level = PG_LEVEL_4K; level <= PG_LEVEL_512G; level++) {
-		t->map_level = level;
-		KUNIT_EXPECT_EQ(test, adjust_direct_map(0, PG_LEVEL_2M), 0);
-		KUNIT_EXPECT_EQ(test, adjust_direct_map(HEAD, PG_LEVEL_2M), 0);
+	for (level = PG_LEVEL_4K; level <= PG_LEVEL_1G; level++) {
+		map_all(t, level);
+		KUNIT_EXPECT_EQ(test, give(0, PG_LEVEL_2M), 0);
+		KUNIT_EXPECT_EQ(test, give(HEAD, PG_LEVEL_2M), 0);
 	}
 	KUNIT_EXPECT_EQ(test, t->splits, 0);
+	KUNIT_EXPECT_EQ(test, t->nr_insns, 6);
+	KUNIT_EXPECT_EQ(test, counted(SNP_DIRECTMAP_SKIPPED_2M), 6);
 	expect_quiet(test);
 }
 
@@ -398,17 +555,19 @@ static void test_direct_map_2m_refused(struct kunit *test)
 	struct rmp_test *t = test->priv;
 	int i;
 
-	t->map_level = PG_LEVEL_2M;
+	map_all(t, PG_LEVEL_2M);
 	for (i = 1; i < ARRAY_SIZE(offsets); i++)
-		KUNIT_EXPECT_EQ(test, adjust_direct_map(HEAD + offsets[i], PG_LEVEL_2M), -EINVAL);
+		KUNIT_EXPECT_EQ(test, give(HEAD + offsets[i], PG_LEVEL_2M), -EINVAL);
 
-	t->valid_end = HEAD + PAGES_2M;
-	KUNIT_EXPECT_EQ(test, adjust_direct_map(HEAD, PG_LEVEL_2M), 0);
-	t->valid_end--;
-	KUNIT_EXPECT_EQ(test, adjust_direct_map(HEAD, PG_LEVEL_2M), -EINVAL);
+	t->valid_end = HEAD + PAGES_2M - 1;
+	KUNIT_EXPECT_EQ(test, give(HEAD, PG_LEVEL_2M), -EINVAL);
 	t->valid_end++;
 	t->valid_start = HEAD + 1;
-	KUNIT_EXPECT_EQ(test, adjust_direct_map(HEAD, PG_LEVEL_2M), -EINVAL);
+	KUNIT_EXPECT_EQ(test, give(HEAD, PG_LEVEL_2M), -EINVAL);
+	KUNIT_EXPECT_EQ(test, t->nr_insns, 0);
+	t->valid_start--;
+	KUNIT_EXPECT_EQ(test, give(HEAD, PG_LEVEL_2M), 0);
+	KUNIT_EXPECT_EQ(test, t->nr_insns, 1);
 	KUNIT_EXPECT_EQ(test, t->splits, 0);
 	expect_quiet(test);
 }
@@ -417,55 +576,38 @@ static void test_direct_map_4k_refused(struct kunit *test)
 {
 	struct rmp_test *t = test->priv;
 
-	t->map_level = PG_LEVEL_2M;
+	map_all(t, PG_LEVEL_2M);
 	t->valid_start = HEAD + 5;
-	t->valid_end = HEAD + 6;
-	KUNIT_EXPECT_EQ(test, adjust_direct_map(HEAD + 4, PG_LEVEL_4K), -EINVAL);
-	KUNIT_EXPECT_EQ(test, adjust_direct_map(HEAD + 6, PG_LEVEL_4K), -EINVAL);
+	t->valid_end = HEAD + 7;
+	KUNIT_EXPECT_EQ(test, give(HEAD + 4, PG_LEVEL_4K), -EINVAL);
+	KUNIT_EXPECT_EQ(test, give(HEAD + 7, PG_LEVEL_4K), -EINVAL);
+	KUNIT_EXPECT_EQ(test, rmp_make_shared_range(HEAD + 5, 0), -EINVAL);
+	KUNIT_EXPECT_EQ(test, rmp_make_shared_range(HEAD + 4, 3), -EINVAL);
+	KUNIT_EXPECT_EQ(test, rmp_make_shared_range(HEAD + 5, 3), -EINVAL);
 	KUNIT_EXPECT_EQ(test, t->splits, 0);
-	KUNIT_EXPECT_EQ(test, adjust_direct_map(HEAD + 5, PG_LEVEL_4K), 0);
+	KUNIT_EXPECT_EQ(test, t->nr_insns, 0);
+	KUNIT_EXPECT_EQ(test, rmp_make_shared_range(HEAD + 5, 2), 0);
 	KUNIT_EXPECT_EQ(test, t->splits, 1);
 	expect_quiet(test);
 }
 
-/* There are no larger entries than 2M (APM 2, 15.36.11). */
-static void test_direct_map_1g_refused(struct kunit *test)
-{
-	struct rmp_test *t = test->priv;
-
-	t->map_level = PG_LEVEL_1G;
-	KUNIT_EXPECT_EQ(test, adjust_direct_map(0, PG_LEVEL_1G), -EINVAL);
-	KUNIT_EXPECT_EQ(test, t->warnings, 1);
-	KUNIT_EXPECT_EQ(test, t->splits, 0);
-}
-
-/* What the direct map does not map need not be split. */
-static void test_direct_map_hole(struct kunit *test)
-{
-	struct rmp_test *t = test->priv;
-
-	t->map_level = PG_LEVEL_2M;
-	t->no_pte = true;
-	KUNIT_EXPECT_EQ(test, adjust_direct_map(HEAD, PG_LEVEL_4K), 0);
-	t->no_pte = false;
-	t->pte = __pte(0);
-	KUNIT_EXPECT_EQ(test, adjust_direct_map(HEAD, PG_LEVEL_4K), 0);
-	KUNIT_EXPECT_EQ(test, t->splits, 0);
-
-	t->pte = __pte(_PAGE_PRESENT);
-	KUNIT_EXPECT_EQ(test, adjust_direct_map(HEAD, PG_LEVEL_4K), 0);
-	KUNIT_EXPECT_EQ(test, t->splits, 1);
-	expect_quiet(test);
-}
-
+/* No memory to split: nothing is changed, and tried again the next time. */
 static void test_direct_map_error(struct kunit *test)
 {
 	struct rmp_test *t = test->priv;
 
-	t->map_level = PG_LEVEL_2M;
+	map_all(t, PG_LEVEL_2M);
 	t->split_error = -ENOMEM;
-	KUNIT_EXPECT_EQ(test, adjust_direct_map(HEAD + 7, PG_LEVEL_4K), -ENOMEM);
-	KUNIT_EXPECT_EQ(test, t->splits, 1);
+	KUNIT_EXPECT_EQ(test, give(HEAD + 7, PG_LEVEL_4K), -ENOMEM);
+	KUNIT_EXPECT_EQ(test, rmp_make_shared(HEAD + 7, PG_LEVEL_4K), -ENOMEM);
+	KUNIT_EXPECT_EQ(test, t->splits, 2);
+	KUNIT_EXPECT_EQ(test, t->nr_insns, 0);
+	KUNIT_EXPECT_EQ(test, counted(SNP_DIRECTMAP_SPLIT_FAILED), 2);
+
+	t->split_error = 0;
+	KUNIT_EXPECT_EQ(test, give(HEAD + 7, PG_LEVEL_4K), 0);
+	KUNIT_EXPECT_EQ(test, t->splits, 3);
+	KUNIT_EXPECT_EQ(test, t->nr_insns, 1);
 	expect_quiet(test);
 }
 
@@ -478,15 +620,6 @@ static void expect_update(struct kunit *test, int n, u64 pfn, u64 state_lo, u64 
 	KUNIT_EXPECT_EQ(test, insn->state[0], state_lo);
 	KUNIT_EXPECT_EQ(test, insn->state[1], state_hi);
 }
-
-/* RMP_STATE as RMPUPDATE takes it, the second word of it. */
-#define STATE_ASSIGNED	BIT_ULL(0)
-#define STATE_2M	BIT_ULL(8)
-#define STATE_IMMUTABLE	BIT_ULL(16)
-#define STATE_ASID(n)	((u64)(n) << 32)
-
-#define GPA	0x123456789000ull
-#define ASID	509u
 
 static void test_make_private(struct kunit *test)
 {
@@ -524,24 +657,297 @@ static void test_update_splits_first(struct kunit *test)
 {
 	struct rmp_test *t = test->priv;
 
-	t->map_level = PG_LEVEL_1G;
-	KUNIT_EXPECT_EQ(test, rmp_make_private(HEAD, 0, PG_LEVEL_2M, ASID, false), 0);
+	map_all(t, PG_LEVEL_1G);
+	KUNIT_EXPECT_EQ(test, give(HEAD, PG_LEVEL_2M), 0);
 	KUNIT_EXPECT_EQ(test, t->insns[0].splits, 0);
-	KUNIT_EXPECT_EQ(test, rmp_make_private(HEAD, 0, PG_LEVEL_4K, ASID, false), 0);
+	KUNIT_EXPECT_EQ(test, give(HEAD, PG_LEVEL_4K), 0);
 	KUNIT_EXPECT_EQ(test, t->insns[1].splits, 1);
-	KUNIT_EXPECT_EQ(test, rmp_make_shared(HEAD, PG_LEVEL_4K), 0);
+	KUNIT_EXPECT_EQ(test, rmp_make_shared(0, PG_LEVEL_4K), 0);
 	KUNIT_EXPECT_EQ(test, t->insns[2].splits, 2);
 	KUNIT_EXPECT_EQ(test, rmp_make_shared(HEAD, PG_LEVEL_2M), 0);
 	KUNIT_EXPECT_EQ(test, t->insns[3].splits, 2);
 	KUNIT_EXPECT_EQ(test, t->splits, 2);
 	KUNIT_EXPECT_EQ(test, t->nr_insns, 4);
-
-	t->split_error = -ENOMEM;
-	KUNIT_EXPECT_EQ(test, rmp_make_private(HEAD, 0, PG_LEVEL_4K, ASID, false), -EFAULT);
-	KUNIT_EXPECT_EQ(test, rmp_make_shared(HEAD, PG_LEVEL_4K), -EFAULT);
-	KUNIT_EXPECT_EQ(test, rmp_make_private(HEAD + 1, 0, PG_LEVEL_2M, ASID, false), -EFAULT);
-	KUNIT_EXPECT_EQ(test, t->nr_insns, 4);
 	expect_quiet(test);
+}
+
+/* A range is split by one call, and its pages follow each other. */
+static void test_range(struct kunit *test)
+{
+	struct rmp_test *t = test->priv;
+	u64 common = STATE_ASSIGNED | STATE_IMMUTABLE | STATE_ASID(ASID);
+	u64 pfn = HEAD + PAGES_2M - 2;
+	int i;
+
+	map_all(t, PG_LEVEL_2M);
+	KUNIT_EXPECT_EQ(test, rmp_make_private_range(pfn, GPA, 4, ASID, true), 0);
+	KUNIT_EXPECT_EQ(test, t->splits, 1);
+	KUNIT_EXPECT_EQ(test, t->split_pfn, HEAD);
+	KUNIT_EXPECT_EQ(test, t->split_nr, 2 * PAGES_2M);
+	KUNIT_EXPECT_EQ(test, counted(SNP_DIRECTMAP_SPLIT_2M), 2);
+	KUNIT_EXPECT_EQ(test, counted(SNP_DIRECTMAP_FLUSHES), 1);
+	KUNIT_EXPECT_EQ(test, t->nr_insns, 4);
+	for (i = 0; i < 4; i++)
+		expect_update(test, i, pfn + i, GPA + i * PAGE_SIZE, common);
+
+	t->nr_insns = 0;
+	KUNIT_EXPECT_EQ(test, rmp_make_shared_range(pfn, 4), 0);
+	KUNIT_EXPECT_EQ(test, t->splits, 1);
+	KUNIT_EXPECT_EQ(test, t->nr_insns, 4);
+	for (i = 0; i < 4; i++)
+		expect_update(test, i, pfn + i, 0, 0);
+	expect_quiet(test);
+}
+
+/* One is refused: those before it are taken back, and kept if that fails too. */
+static void test_range_refused(struct kunit *test)
+{
+	struct rmp_test *t = test->priv;
+	u64 common = STATE_ASSIGNED | STATE_ASID(ASID);
+
+	t->results[2] = RC_INUSE;
+	KUNIT_EXPECT_EQ(test, rmp_make_private_range(HEAD, GPA, 4, ASID, false), -EFAULT);
+	KUNIT_EXPECT_EQ(test, t->nr_insns, 5);
+	expect_update(test, 2, HEAD + 2, GPA + 2 * PAGE_SIZE, common);
+	expect_update(test, 3, HEAD, 0, 0);
+	expect_update(test, 4, HEAD + 1, 0, 0);
+	KUNIT_EXPECT_EQ(test, t->pinned, 0);
+	expect_quiet(test);
+
+	t->nr_insns = 0;
+	t->results[4] = RC_PERMISSION;
+	KUNIT_EXPECT_EQ(test, rmp_make_private_range(HEAD, GPA, 4, ASID, false), -EFAULT);
+	KUNIT_EXPECT_EQ(test, t->nr_insns, 5);
+	KUNIT_EXPECT_EQ(test, t->pinned, 1);
+	KUNIT_EXPECT_EQ(test, t->warnings, 1);
+
+	t->nr_insns = 0;
+	KUNIT_EXPECT_EQ(test, rmp_make_shared_range(HEAD, 4), -EFAULT);
+	KUNIT_EXPECT_EQ(test, t->nr_insns, 3);
+}
+
+/* Split a region by a private page, and make it shared again. */
+static void flip(struct kunit *test, u64 pfn)
+{
+	struct rmp_test *t = test->priv;
+
+	t->nr_insns = 0;
+	KUNIT_EXPECT_EQ(test, give(pfn, PG_LEVEL_4K), 0);
+	t->entries[pfn].lo = ENTRY_ASSIGNED;
+	KUNIT_EXPECT_EQ(test, rmp_make_shared(pfn, PG_LEVEL_4K), 0);
+	t->entries[pfn].lo = 0;
+	KUNIT_EXPECT_EQ(test, t->map_level[pfn / PAGES_2M], PG_LEVEL_4K);
+}
+
+static void run_after(struct rmp_test *t, unsigned long delay)
+{
+	t->now += delay;
+	t->queued = 0;
+	snp_restore_work(NULL);
+}
+
+/* The last private page is shared: after a while 2M comes back, and 1G with the last. */
+static void test_restore(struct kunit *test)
+{
+	struct rmp_test *t = test->priv;
+
+	map_all(t, PG_LEVEL_1G);
+	flip(test, HEAD + 5);
+	map_all(t, PG_LEVEL_2M);
+	t->map_level[1] = PG_LEVEL_4K;
+	flip(test, 2 * PAGES_2M);
+	KUNIT_EXPECT_EQ(test, t->queued, RESTORE_DELAY);
+
+	run_after(t, RESTORE_DELAY - 1);
+	KUNIT_EXPECT_EQ(test, t->collapses, 0);
+	KUNIT_EXPECT_EQ(test, t->queued, 1);
+	run_after(t, 1);
+	KUNIT_EXPECT_EQ(test, t->collapses, 2);
+	KUNIT_EXPECT_EQ(test, t->frees, 1);
+	KUNIT_EXPECT_EQ(test, t->queued, 0);
+	KUNIT_EXPECT_EQ(test, t->map_level[1], PG_LEVEL_1G);
+	KUNIT_EXPECT_EQ(test, counted(SNP_DIRECTMAP_RESTORED_2M), 2);
+	KUNIT_EXPECT_EQ(test, counted(SNP_DIRECTMAP_RESTORED_1G), 1);
+
+	run_after(t, HZ);
+	KUNIT_EXPECT_EQ(test, t->collapses, 2);
+	KUNIT_EXPECT_EQ(test, give(HEAD + 5, PG_LEVEL_4K), 0);
+	KUNIT_EXPECT_EQ(test, t->map_level[1], PG_LEVEL_4K);
+	expect_quiet(test);
+}
+
+/* Wherever a private page is, and whoever made it one: the RMP decides. */
+static void test_restore_private(struct kunit *test)
+{
+	struct rmp_test *t = test->priv;
+	int i;
+
+	map_all(t, PG_LEVEL_2M);
+	for (i = 0; i < ARRAY_SIZE(offsets); i++) {
+		flip(test, HEAD + 7);
+		t->entries[HEAD + offsets[i]].lo = ENTRY_ASSIGNED;
+		run_after(t, HZ);
+		KUNIT_EXPECT_EQ(test, t->collapses, 0);
+		KUNIT_EXPECT_EQ(test, counted(SNP_DIRECTMAP_KEPT_PRIVATE), 1);
+		/* Nor is it looked at again until a page is shared. */
+		run_after(t, HZ);
+		KUNIT_EXPECT_EQ(test, counted(SNP_DIRECTMAP_KEPT_PRIVATE), 0);
+		t->entries[HEAD + offsets[i]].lo = 0;
+	}
+
+	/* Those of the neighbours do not count; all of 2M may be shared at once. */
+	t->entries[HEAD - 1].lo = ENTRY_ASSIGNED;
+	t->entries[HEAD + PAGES_2M].lo = ENTRY_ASSIGNED;
+	KUNIT_EXPECT_EQ(test, rmp_make_shared(HEAD, PG_LEVEL_2M), 0);
+	run_after(t, HZ);
+	KUNIT_EXPECT_EQ(test, t->collapses, 1);
+	expect_quiet(test);
+}
+
+/* Put back in vain: the wait doubles, up to a limit, and is forgotten after a while. */
+static void test_restore_flapping(struct kunit *test)
+{
+	struct rmp_test *t = test->priv;
+	unsigned long delay = RESTORE_DELAY;
+	int i;
+
+	map_all(t, PG_LEVEL_2M);
+	for (i = 0; i < RESTORE_MAX_SHIFT + 3; i++) {
+		flip(test, HEAD);
+		run_after(t, delay - 1);
+		KUNIT_EXPECT_EQ(test, t->collapses, i);
+		run_after(t, 1);
+		KUNIT_EXPECT_EQ(test, t->collapses, i + 1);
+		delay = min(2 * delay, RESTORE_DELAY << RESTORE_MAX_SHIFT);
+	}
+
+	t->now += RESTORE_MEMORY * delay + 1;
+	flip(test, HEAD);
+	run_after(t, RESTORE_DELAY);
+	KUNIT_EXPECT_EQ(test, t->collapses, i + 1);
+	expect_quiet(test);
+}
+
+/* Attributes that differ keep it split until they do not. */
+static void test_restore_mixed(struct kunit *test)
+{
+	struct rmp_test *t = test->priv;
+
+	map_all(t, PG_LEVEL_2M);
+	t->mixed = true;
+	flip(test, HEAD);
+	run_after(t, RESTORE_DELAY);
+	KUNIT_EXPECT_EQ(test, counted(SNP_DIRECTMAP_KEPT_MIXED), 1);
+	KUNIT_EXPECT_NE(test, t->queued, 0);
+	run_after(t, RESTORE_DELAY);
+	KUNIT_EXPECT_EQ(test, counted(SNP_DIRECTMAP_KEPT_MIXED), 0);
+	run_after(t, RESTORE_DELAY);
+	KUNIT_EXPECT_EQ(test, counted(SNP_DIRECTMAP_KEPT_MIXED), 1);
+	t->mixed = false;
+	run_after(t, 4 * RESTORE_DELAY);
+	KUNIT_EXPECT_EQ(test, t->collapses, 1);
+	KUNIT_EXPECT_EQ(test, t->queued, 0);
+	expect_quiet(test);
+}
+
+/* A poisoned page keeps its 2M split, even if nothing has been done to what maps it. */
+static void test_restore_poisoned(struct kunit *test)
+{
+	struct rmp_test *t = test->priv;
+	int i;
+
+	map_all(t, PG_LEVEL_2M);
+	flip(test, HEAD);
+	for (i = 0; i < ARRAY_SIZE(offsets); i++) {
+		t->poisoned = pfn_to_page(HEAD + offsets[i]);
+		run_after(t, RESTORE_DELAY << RESTORE_MAX_SHIFT);
+		KUNIT_EXPECT_EQ(test, counted(SNP_DIRECTMAP_KEPT_MIXED), 1);
+	}
+	KUNIT_EXPECT_EQ(test, t->collapses, 0);
+
+	t->poisoned = pfn_to_page(HEAD + PAGES_2M);
+	run_after(t, RESTORE_DELAY << RESTORE_MAX_SHIFT);
+	KUNIT_EXPECT_EQ(test, t->collapses, 1);
+	expect_quiet(test);
+}
+
+/* Nothing while it is off; what waits is put back when it is on again. */
+static void test_restore_off(struct kunit *test)
+{
+	struct kernel_param kp = { .arg = &snp_directmap_restore };
+	struct rmp_test *t = test->priv;
+
+	map_all(t, PG_LEVEL_2M);
+	KUNIT_EXPECT_EQ(test, snp_restore_set("0", &kp), 0);
+	flip(test, HEAD);
+	KUNIT_EXPECT_EQ(test, t->nr_queued, 0);
+	run_after(t, HZ);
+	KUNIT_EXPECT_EQ(test, t->collapses, 0);
+	KUNIT_EXPECT_NE(test, snp_restore_set("maybe", &kp), 0);
+	KUNIT_EXPECT_EQ(test, t->nr_queued, 0);
+	KUNIT_EXPECT_EQ(test, snp_restore_set("1", &kp), 0);
+	KUNIT_EXPECT_EQ(test, t->nr_queued, 1);
+	run_after(t, 0);
+	KUNIT_EXPECT_EQ(test, t->collapses, 1);
+	expect_quiet(test);
+}
+
+/* Memory that comes again is mapped anew: nothing that was known of it holds. */
+static void test_forget(struct kunit *test)
+{
+	struct rmp_test *t = test->priv;
+
+	map_all(t, PG_LEVEL_2M);
+	flip(test, HEAD);
+	flip(test, 0);
+	map_all(t, PG_LEVEL_2M);
+	snp_directmap_forget(HEAD, PAGES_2M);
+	run_after(t, HZ);
+	KUNIT_EXPECT_EQ(test, t->collapses, 1);
+	t->splits = 0;
+	KUNIT_EXPECT_EQ(test, give(HEAD, PG_LEVEL_4K), 0);
+	KUNIT_EXPECT_EQ(test, t->splits, 1);
+	expect_quiet(test);
+}
+
+/* Everything at once, for the first guest and not for the firmware, and for good. */
+static void test_presplit(struct kunit *test)
+{
+	struct kernel_param kp = {};
+	struct rmp_test *t = test->priv;
+	int i;
+
+	map_all(t, PG_LEVEL_1G);
+	KUNIT_EXPECT_EQ(test, snp_policy_set("presplit", &kp), 0);
+	KUNIT_EXPECT_EQ(test, rmp_make_private(HEAD, 0, PG_LEVEL_2M, 0, true), 0);
+	KUNIT_EXPECT_EQ(test, rmp_make_private(0, 0, PG_LEVEL_4K, 0, true), 0);
+	KUNIT_EXPECT_EQ(test, rmp_make_shared(0, PG_LEVEL_4K), 0);
+	KUNIT_EXPECT_EQ(test, t->walks, 0);
+	KUNIT_EXPECT_EQ(test, t->nr_queued, 0);
+	KUNIT_EXPECT_EQ(test, give(HEAD, PG_LEVEL_2M), 0);
+	KUNIT_EXPECT_EQ(test, t->walks, 1);
+	for (i = 0; i < NR_REGIONS; i++)
+		KUNIT_EXPECT_EQ(test, t->map_level[i], PG_LEVEL_4K);
+	flip(test, HEAD);
+	KUNIT_EXPECT_EQ(test, t->walks, 1);
+	KUNIT_EXPECT_EQ(test, t->nr_queued, 0);
+	run_after(t, HZ);
+	KUNIT_EXPECT_EQ(test, t->collapses, 0);
+	expect_quiet(test);
+}
+
+/* What is no policy changes none. */
+static void test_policy(struct kunit *test)
+{
+	struct kernel_param kp = {};
+
+	KUNIT_EXPECT_EQ(test, snp_policy_set("presplit", &kp), 0);
+	KUNIT_EXPECT_TRUE(test, snp_presplit);
+	KUNIT_EXPECT_EQ(test, snp_policy_set("ondemand", &kp), 0);
+	KUNIT_EXPECT_FALSE(test, snp_presplit);
+	KUNIT_EXPECT_EQ(test, snp_policy_set("always", &kp), 0);
+	KUNIT_EXPECT_EQ(test, snp_policy_set(NULL, &kp), 0);
+	KUNIT_EXPECT_FALSE(test, snp_presplit);
 }
 
 /*
@@ -553,7 +959,7 @@ static void test_update_overlap(struct kunit *test)
 	struct rmp_test *t = test->priv;
 	int i;
 
-	t->map_level = PG_LEVEL_2M;
+	map_all(t, PG_LEVEL_2M);
 	for (i = 0; i < 5; i++)
 		t->results[i] = RC_OVERLAP;
 	KUNIT_EXPECT_EQ(test, rmp_make_private(HEAD + 9, GPA, PG_LEVEL_4K, ASID, false), 0);
@@ -605,7 +1011,7 @@ static void test_psmash(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, psmash(HEAD), -EINVAL);
 	KUNIT_EXPECT_EQ(test, t->nr_insns, i);
 	/* Entries are split, not mappings. */
-	KUNIT_EXPECT_EQ(test, t->lookups, 0);
+	KUNIT_EXPECT_EQ(test, t->splits, 0);
 	expect_quiet(test);
 }
 
@@ -615,15 +1021,25 @@ static struct kunit_case rmp_cases[] = {
 	KUNIT_CASE(test_lookup_ends),
 	KUNIT_CASE(test_no_snp),
 	KUNIT_CASE(test_direct_map_4k),
+	KUNIT_CASE(test_direct_map_4k_already),
 	KUNIT_CASE(test_direct_map_2m),
 	KUNIT_CASE(test_direct_map_2m_refused),
 	KUNIT_CASE(test_direct_map_4k_refused),
-	KUNIT_CASE(test_direct_map_1g_refused),
-	KUNIT_CASE(test_direct_map_hole),
 	KUNIT_CASE(test_direct_map_error),
 	KUNIT_CASE(test_make_private),
 	KUNIT_CASE(test_make_shared),
 	KUNIT_CASE(test_update_splits_first),
+	KUNIT_CASE(test_range),
+	KUNIT_CASE(test_range_refused),
+	KUNIT_CASE(test_restore),
+	KUNIT_CASE(test_restore_private),
+	KUNIT_CASE(test_restore_flapping),
+	KUNIT_CASE(test_restore_mixed),
+	KUNIT_CASE(test_restore_poisoned),
+	KUNIT_CASE(test_restore_off),
+	KUNIT_CASE(test_forget),
+	KUNIT_CASE(test_presplit),
+	KUNIT_CASE(test_policy),
 	KUNIT_CASE(test_update_overlap),
 	KUNIT_CASE(test_update_errors),
 	KUNIT_CASE(test_psmash),
