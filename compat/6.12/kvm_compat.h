@@ -19,6 +19,20 @@
 #include "mmu/spte.h"
 #include "mmu/tdp_iter.h"
 
+#include <asm/sev.h>
+
+/* A kernel that changes the RMP by ranges says so; one of the distribution's does not. */
+#ifndef rmp_make_private_range
+static inline int rmp_make_shared_range(u64 pfn, unsigned long nr)
+{
+	int ret = 0;
+
+	for (; !ret && nr; nr--, pfn++)
+		ret = rmp_make_shared(pfn, PG_LEVEL_4K);
+	return ret;
+}
+#endif
+
 /*
  * Mainline, with TDX: roots that mirror page tables which the TDX module owns, and
  * an enum of the types of roots to select.  6.12 selects by a bool, valid or all.

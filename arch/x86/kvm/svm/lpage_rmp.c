@@ -153,6 +153,41 @@ int sev_gmem_merge(struct kvm *kvm, kvm_pfn_t pfn, gfn_t gfn, void (*map)(void *
 	return 0;
 }
 
+/**
+ * sev_gmem_share_run() - take back private 4K pages that follow each other
+ * @pfn: of the first page; becomes that of the page after the run
+ * @end: where the memory to take back ends
+ *
+ * As far as the 2M that the first page is in.  Their contents leave the caches, as the
+ * host may use them by another mapping from now on.
+ *
+ * Context: process, nobody maps the memory any more.
+ *
+ * Return: was there a run?  If not, or if the processor refuses, nothing has changed but
+ * that some of its first pages may be shared, and @pfn is as it was.
+ */
+bool sev_gmem_share_run(kvm_pfn_t *pfn, kvm_pfn_t end)
+{
+	kvm_pfn_t start = *pfn, next;
+	bool assigned;
+	int level;
+
+	end = min(end, ALIGN(start + 1, PTRS_PER_PMD));
+	for (next = start; next < end; next++) {
+		if (snp_lookup_rmpentry(next, &assigned, &level) || !assigned ||
+		    level != PG_LEVEL_4K)
+			break;
+	}
+
+	if (next == start || rmp_make_shared_range(start, next - start))
+		return false;
+
+	clflush_cache_range(__va(pfn_to_hpa(start)), (next - start) << PAGE_SHIFT);
+	cond_resched();
+	*pfn = next;
+	return true;
+}
+
 #ifdef CONFIG_KVM_LPAGE_KUNIT_TEST
 #include "tests/lpage_rmp_kunit.c"
 #endif

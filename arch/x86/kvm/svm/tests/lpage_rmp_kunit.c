@@ -43,6 +43,14 @@ struct rmp_test {
 	int nr_reclaims;
 	int nr_maps;
 	int nr_warnings;
+
+	/* The run that was taken back last, and what left the caches */
+	u64 shared_pfn;
+	unsigned long nr_shared;
+	int share_error;
+	void *flushed;
+	unsigned int flushed_size;
+
 	int pinned[NR_PAGES];
 };
 
@@ -69,6 +77,23 @@ static int fake_lookup(u64 pfn, bool *assigned, int *level)
 	*assigned = t->assigned[i];
 	*level = t->large || t->level_2m == i ? PG_LEVEL_2M : PG_LEVEL_4K;
 	return t->lookup_error == i ? -EFAULT : 0;
+}
+
+static int fake_share_range(u64 pfn, unsigned long nr)
+{
+	struct rmp_test *t = rmp_test();
+
+	t->shared_pfn = pfn;
+	t->nr_shared = nr;
+	return t->share_error;
+}
+
+static void fake_clflush(void *addr, unsigned int size)
+{
+	struct rmp_test *t = rmp_test();
+
+	t->flushed = addr;
+	t->flushed_size = size;
 }
 
 /* Only what leaves all else as it is keeps a page validated. */
@@ -191,6 +216,8 @@ static int rmp_kunit_init(struct kunit *test)
 	kunit_activate_static_stub(test, rmp_mock_update, fake_update);
 	kunit_activate_static_stub(test, rmp_mock_do_cmd, fake_do_cmd);
 	kunit_activate_static_stub(test, rmp_mock_get_page, fake_get_page);
+	kunit_activate_static_stub(test, rmp_mock_share_range, fake_share_range);
+	kunit_activate_static_stub(test, rmp_mock_clflush, fake_clflush);
 	kunit_activate_static_stub(test, rmp_mock_warn, fake_warn);
 	return 0;
 }
@@ -393,6 +420,62 @@ static void test_not_smashed(struct kunit *test)
 	expect_merged(test, t);
 }
 
+static void expect_run(struct kunit *test, int first, int end, int nr)
+{
+	struct rmp_test *t = test->priv;
+	kvm_pfn_t pfn = HEAD + first;
+
+	t->nr_shared = 0;
+	t->flushed_size = 0;
+	KUNIT_EXPECT_EQ(test, sev_gmem_share_run(&pfn, HEAD + end), nr > 0);
+	KUNIT_EXPECT_EQ(test, pfn, HEAD + first + nr);
+	KUNIT_EXPECT_EQ(test, t->nr_shared, nr);
+	KUNIT_EXPECT_EQ(test, t->flushed_size, nr * PAGE_SIZE);
+	if (nr) {
+		KUNIT_EXPECT_EQ(test, t->shared_pfn, HEAD + first);
+		KUNIT_EXPECT_PTR_EQ(test, t->flushed, __va(pfn_to_hpa(HEAD + first)));
+	}
+}
+
+/* A run ends where the memory does, or the 2M, or the private pages, or those of 4K. */
+static void test_share_run(struct kunit *test)
+{
+	struct rmp_test *t = test->priv;
+
+	expect_run(test, 0, NR_PAGES, NR_PAGES);
+	expect_run(test, 0, 3 * NR_PAGES, NR_PAGES);
+	expect_run(test, 511, NR_PAGES + 1, 1);
+	expect_run(test, 3, 10, 7);
+
+	t->assigned[7] = false;
+	expect_run(test, 3, 10, 4);
+	expect_run(test, 7, 10, 0);
+	expect_run(test, 8, 10, 2);
+	t->assigned[7] = true;
+
+	t->level_2m = 5;
+	expect_run(test, 3, 10, 2);
+	expect_run(test, 5, 10, 0);
+	t->level_2m = NOBODY;
+
+	t->lookup_error = 4;
+	expect_run(test, 3, 10, 1);
+	expect_run(test, 4, 10, 0);
+}
+
+/* It is not refused what is private, and if it is, the caller tries page by page. */
+static void test_share_run_refused(struct kunit *test)
+{
+	struct rmp_test *t = test->priv;
+	kvm_pfn_t pfn = HEAD + 1;
+
+	t->share_error = -EFAULT;
+	KUNIT_EXPECT_FALSE(test, sev_gmem_share_run(&pfn, HEAD + NR_PAGES));
+	KUNIT_EXPECT_EQ(test, pfn, HEAD + 1);
+	KUNIT_EXPECT_EQ(test, t->nr_shared, NR_PAGES - 1);
+	KUNIT_EXPECT_EQ(test, t->flushed_size, 0);
+}
+
 static struct kunit_case rmp_cases[] = {
 	KUNIT_CASE(test_merge),
 	KUNIT_CASE(test_update_error),
@@ -403,6 +486,8 @@ static struct kunit_case rmp_cases[] = {
 	KUNIT_CASE(test_vmsa),
 	KUNIT_CASE(test_not_snp_guest),
 	KUNIT_CASE(test_not_smashed),
+	KUNIT_CASE(test_share_run),
+	KUNIT_CASE(test_share_run_refused),
 	{}
 };
 

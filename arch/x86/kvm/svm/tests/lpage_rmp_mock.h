@@ -13,6 +13,7 @@
 #include <linux/mm.h>
 #include <linux/psp-sev.h>
 
+#include <asm/cacheflush.h>
 #include <asm/sev.h>
 
 #include <kunit/static_stub.h>
@@ -37,6 +38,18 @@ static int rmp_mock_do_cmd(int cmd, void *data, int *error)
 	return sev_do_cmd(cmd, data, error);
 }
 
+static int rmp_mock_share_range(u64 pfn, unsigned long nr)
+{
+	KUNIT_STATIC_STUB_REDIRECT(rmp_mock_share_range, pfn, nr);
+	return rmp_make_shared_range(pfn, nr);
+}
+
+static void rmp_mock_clflush(void *addr, unsigned int size)
+{
+	KUNIT_STATIC_STUB_REDIRECT(rmp_mock_clflush, addr, size);
+	clflush_cache_range(addr, size);
+}
+
 static void rmp_mock_get_page(struct page *page)
 {
 	KUNIT_STATIC_STUB_REDIRECT(rmp_mock_get_page, page);
@@ -54,6 +67,8 @@ static bool rmp_mock_warn(bool condition)
 #define lpage_rmpupdate		rmp_mock_update
 #define sev_do_cmd		rmp_mock_do_cmd
 #define get_page		rmp_mock_get_page
+#define rmp_make_shared_range	rmp_mock_share_range
+#define clflush_cache_range	rmp_mock_clflush
 
 #undef WARN_ONCE
 #define WARN_ONCE(condition, format...)						\
