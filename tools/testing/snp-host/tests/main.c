@@ -37,6 +37,13 @@ static const struct test_group *const all_groups[] = {
 	&unsmash_group,
 	&guest_group,
 	&stock_group,
+	&directmap_perf_group,
+#ifdef rmp_make_private_range
+	&directmap_group,
+	&directmap_churn_group,
+	&directmap_fault_group,
+	&directmap_presplit_group,
+#endif
 };
 
 void test_fail(struct test *t, int line, const char *fmt, ...)

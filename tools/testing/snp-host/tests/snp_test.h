@@ -65,6 +65,14 @@ extern const struct test_group launch_group;
 extern const struct test_group unsmash_group;
 extern const struct test_group guest_group;
 extern const struct test_group stock_group;
+extern const struct test_group directmap_perf_group;
+/* Of a kernel that splits the direct map in batches and puts it back */
+#ifdef rmp_make_private_range
+extern const struct test_group directmap_group;
+extern const struct test_group directmap_churn_group;
+extern const struct test_group directmap_fault_group;
+extern const struct test_group directmap_presplit_group;
+#endif
 
 void __printf(3, 4) test_fail(struct test *t, int line, const char *fmt, ...);
 
