@@ -13,7 +13,7 @@ SHELL := /bin/bash
 # What the goals need of Debian's packages is installed at once, or said at once.
 goals := $(or $(MAKECMDGOALS),all)
 groups := $(if $(filter run bench host selftests kernel stress check check-%,$(goals)),host) \
-	  $(if $(filter snp-host bench check check-bench check-snp-host check-strict,$(goals)),snp) \
+	  $(if $(filter snp-host bench check check-bench check-directmap check-snp-host check-strict,$(goals)),snp) \
 	  $(if $(filter check check-%,$(goals)),check)
 
 # "make stress SECONDS=..." is ours; bash counts in a variable of that name.
@@ -74,9 +74,9 @@ check: host snp-host stock kernel ## all tests; ends with "N passed, N failed, N
 $(stages:%=check-%): check-%: host
 	@scripts/check $*
 
-check-bench check-snp-host check-strict: snp-host
+check-bench check-directmap check-snp-host check-strict: snp-host
 check-bench: stock
-check-style check-kernel check-kunit check-fault check-stress: kernel
+check-style check-kernel check-kunit check-directmap check-fault check-stress: kernel
 
 stress: host kernel ## SECONDS=N of random load on the debug kernel (60)
 	@scripts/stress $(or $(SECONDS),60)
