@@ -65,7 +65,7 @@ void kvm_lpage_count_caches(struct kvm_vcpu *vcpu)
 {
 	const struct kvm_vcpu_arch *arch = &vcpu->arch;
 
-	count_bytes(vcpu->kvm, &vcpu->stat.mmu_cache_bytes,
+	count_bytes(vcpu->kvm, &vcpu->stat.vcpu_cache_bytes,
 		    cache_bytes(&arch->mmu_shadow_page_cache) +
 		    cache_bytes(&arch->mmu_page_header_cache) +
 		    cache_bytes(&arch->mmu_pte_list_desc_cache) +

@@ -208,7 +208,7 @@ static void many_new(struct many_vm *m)
 
 static u64 vcpu_bytes(struct many_vm *m, int idx)
 {
-	return lpage_vcpu_stat(m->vcpu[idx], BYTES_STAT);
+	return lpage_vcpu_stat(m->vcpu[idx], "vcpu_cache_bytes");
 }
 
 static u64 vm_bytes(struct many_vm *m)
