@@ -518,6 +518,9 @@ static void snp_restore_region(u64 nr, struct list_head *tables)
 {
 	union snp_region region = snp_region_load(nr);
 
+	/* The memory may have gone since the batch was filled. */
+	if (!(region.flags & REGION_OURS))
+		return;
 	if (!snp_region_is_shared(nr)) {
 		snp_keep(nr, SNP_DIRECTMAP_KEPT_PRIVATE);
 		return;
@@ -594,7 +597,7 @@ static void snp_restore_work(struct work_struct *work)
 				   min(batch.next, (unsigned long)RESTORE_DELAY));
 }
 
-/* Memory comes that is mapped anew, maybe where other memory was that has gone. */
+/* No page of it is looked at any more, nor is what was known held against what comes. */
 void snp_directmap_forget(u64 pfn, unsigned long nr)
 {
 	u64 region;

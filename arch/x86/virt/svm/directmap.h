@@ -28,7 +28,7 @@ int rmpupdate(u64 pfn, struct rmp_state *state);
 int snp_directmap_update(u64 pfn, unsigned long nr, struct rmp_state *state);
 
 /**
- * snp_directmap_forget() - memory has been added, and is mapped anew
+ * snp_directmap_forget() - memory goes, or comes and is mapped anew
  * @pfn: of its first page
  * @nr: how many pages
  *

@@ -49,7 +49,8 @@ static int snp_directmap_notify(struct notifier_block *nb, unsigned long action,
 {
 	struct memory_notify *mem = data;
 
-	if (action == MEM_GOING_ONLINE)
+	/* Its struct pages may go after the one, its mapping has been made before the other. */
+	if (action == MEM_OFFLINE || action == MEM_GOING_ONLINE)
 		snp_directmap_forget(mem->start_pfn, mem->nr_pages);
 	return NOTIFY_OK;
 }
