@@ -23,6 +23,26 @@
 
 /* A kernel that changes the RMP by ranges says so; one of the distribution's does not. */
 #ifndef rmp_make_private_range
+static inline int rmp_make_private_range(u64 pfn, u64 gpa, unsigned long nr, u32 asid,
+					 bool immutable)
+{
+	unsigned long i;
+	int ret = 0;
+
+	for (i = 0; i < nr; i++) {
+		ret = rmp_make_private(pfn + i, gpa + i * PAGE_SIZE, PG_LEVEL_4K, asid, immutable);
+		if (ret)
+			break;
+	}
+
+	/* All or none */
+	while (ret && i--) {
+		if (rmp_make_shared(pfn + i, PG_LEVEL_4K))
+			snp_leak_pages(pfn + i, 1);
+	}
+	return ret;
+}
+
 static inline int rmp_make_shared_range(u64 pfn, unsigned long nr)
 {
 	int ret = 0;

@@ -154,6 +154,34 @@ int sev_gmem_merge(struct kvm *kvm, kvm_pfn_t pfn, gfn_t gfn, void (*map)(void *
 }
 
 /**
+ * sev_gmem_private_run() - give a guest 4K pages that follow each other
+ * @pfn: of the first page, which is shared
+ * @gfn: where the guest has it
+ * @asid: of the guest
+ *
+ * As far as the 2M that the first page is in, and as its pages are shared.  For a block of
+ * guest_memfd that cannot have a 2M entry, as some of its pages are the guest's already.
+ *
+ * Context: process, all of the 2M is backed for @gfn and zero, and nobody else prepares
+ * any of it.
+ *
+ * Return: as rmp_make_private().  On errors none of the pages is the guest's.
+ */
+int sev_gmem_private_run(kvm_pfn_t pfn, gfn_t gfn, u32 asid)
+{
+	kvm_pfn_t next, end = ALIGN(pfn + 1, PTRS_PER_PMD);
+	bool assigned;
+	int level;
+
+	for (next = pfn + 1; next < end; next++) {
+		if (snp_lookup_rmpentry(next, &assigned, &level) || assigned)
+			break;
+	}
+
+	return rmp_make_private_range(pfn, gfn_to_gpa(gfn), next - pfn, asid, false);
+}
+
+/**
  * sev_gmem_share_run() - take back private 4K pages that follow each other
  * @pfn: of the first page; becomes that of the page after the run
  * @end: where the memory to take back ends

@@ -44,6 +44,12 @@ struct rmp_test {
 	int nr_maps;
 	int nr_warnings;
 
+	/* The run that was given away last */
+	u64 private_pfn;
+	u64 private_gpa;
+	unsigned long nr_private;
+	int private_error;
+
 	/* The run that was taken back last, and what left the caches */
 	u64 shared_pfn;
 	unsigned long nr_shared;
@@ -77,6 +83,19 @@ static int fake_lookup(u64 pfn, bool *assigned, int *level)
 	*assigned = t->assigned[i];
 	*level = t->large || t->level_2m == i ? PG_LEVEL_2M : PG_LEVEL_4K;
 	return t->lookup_error == i ? -EFAULT : 0;
+}
+
+static int fake_private_range(u64 pfn, u64 gpa, unsigned long nr, u32 asid, bool immutable)
+{
+	struct kunit *test = kunit_get_current_test();
+	struct rmp_test *t = rmp_test();
+
+	KUNIT_EXPECT_EQ(test, asid, ASID);
+	KUNIT_EXPECT_FALSE(test, immutable);
+	t->private_pfn = pfn;
+	t->private_gpa = gpa;
+	t->nr_private = nr;
+	return t->private_error;
 }
 
 static int fake_share_range(u64 pfn, unsigned long nr)
@@ -216,6 +235,7 @@ static int rmp_kunit_init(struct kunit *test)
 	kunit_activate_static_stub(test, rmp_mock_update, fake_update);
 	kunit_activate_static_stub(test, rmp_mock_do_cmd, fake_do_cmd);
 	kunit_activate_static_stub(test, rmp_mock_get_page, fake_get_page);
+	kunit_activate_static_stub(test, rmp_mock_private_range, fake_private_range);
 	kunit_activate_static_stub(test, rmp_mock_share_range, fake_share_range);
 	kunit_activate_static_stub(test, rmp_mock_clflush, fake_clflush);
 	kunit_activate_static_stub(test, rmp_mock_warn, fake_warn);
@@ -476,6 +496,39 @@ static void test_share_run_refused(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, t->flushed_size, 0);
 }
 
+/* @nr pages from @first on are given away, by one call. */
+static void expect_private_run(struct kunit *test, int first, int nr)
+{
+	struct rmp_test *t = test->priv;
+
+	KUNIT_EXPECT_EQ(test, sev_gmem_private_run(HEAD + first, HEAD_GFN + first, ASID), 0);
+	KUNIT_EXPECT_EQ(test, t->private_pfn, HEAD + first);
+	KUNIT_EXPECT_EQ(test, t->private_gpa, (HEAD_GFN + first) << PAGE_SHIFT);
+	KUNIT_EXPECT_EQ(test, t->nr_private, nr);
+}
+
+/* A run ends where the 2M does, or the shared pages; what has no entry is not given. */
+static void test_private_run(struct kunit *test)
+{
+	struct rmp_test *t = test->priv;
+
+	memset(t->assigned, 0, sizeof(t->assigned));
+	expect_private_run(test, 0, NR_PAGES);
+	expect_private_run(test, 3, NR_PAGES - 3);
+	expect_private_run(test, 511, 1);
+
+	t->assigned[7] = true;
+	expect_private_run(test, 3, 4);
+	expect_private_run(test, 6, 1);
+	expect_private_run(test, 8, NR_PAGES - 8);
+
+	t->lookup_error = 5;
+	expect_private_run(test, 3, 2);
+
+	t->private_error = -ENOMEM;
+	KUNIT_EXPECT_EQ(test, sev_gmem_private_run(HEAD + 8, HEAD_GFN + 8, ASID), -ENOMEM);
+}
+
 static struct kunit_case rmp_cases[] = {
 	KUNIT_CASE(test_merge),
 	KUNIT_CASE(test_update_error),
@@ -486,6 +539,7 @@ static struct kunit_case rmp_cases[] = {
 	KUNIT_CASE(test_vmsa),
 	KUNIT_CASE(test_not_snp_guest),
 	KUNIT_CASE(test_not_smashed),
+	KUNIT_CASE(test_private_run),
 	KUNIT_CASE(test_share_run),
 	KUNIT_CASE(test_share_run_refused),
 	{}

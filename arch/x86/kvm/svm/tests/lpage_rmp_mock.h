@@ -38,6 +38,12 @@ static int rmp_mock_do_cmd(int cmd, void *data, int *error)
 	return sev_do_cmd(cmd, data, error);
 }
 
+static int rmp_mock_private_range(u64 pfn, u64 gpa, unsigned long nr, u32 asid, bool immutable)
+{
+	KUNIT_STATIC_STUB_REDIRECT(rmp_mock_private_range, pfn, gpa, nr, asid, immutable);
+	return rmp_make_private_range(pfn, gpa, nr, asid, immutable);
+}
+
 static int rmp_mock_share_range(u64 pfn, unsigned long nr)
 {
 	KUNIT_STATIC_STUB_REDIRECT(rmp_mock_share_range, pfn, nr);
@@ -67,6 +73,8 @@ static bool rmp_mock_warn(bool condition)
 #define lpage_rmpupdate		rmp_mock_update
 #define sev_do_cmd		rmp_mock_do_cmd
 #define get_page		rmp_mock_get_page
+#undef rmp_make_private_range
+#define rmp_make_private_range	rmp_mock_private_range
 #define rmp_make_shared_range	rmp_mock_share_range
 #define clflush_cache_range	rmp_mock_clflush
 

@@ -39,6 +39,7 @@ static const int offsets[] = { 0, 1, 255, 510, 511 };
 enum sev_call {
 	NO_CALL,
 	PRIVATE,	/* arg: level */
+	PRIVATE_RUN,	/* of 4K pages; which they are, lpage_rmp.c decides */
 	SHARED,		/* arg: level */
 	PSMASH,		/* arg: result */
 	FLUSH,		/* arg: bytes */
@@ -165,6 +166,18 @@ static int fake_make_private(u64 pfn, u64 gpa, enum pg_level level, u32 asid, bo
 	return 0;
 }
 
+static int fake_private_run(kvm_pfn_t pfn, gfn_t gfn, u32 asid)
+{
+	struct sev_event *event = new_event(PRIVATE_RUN, pfn, 0);
+
+	event->gpa = gfn << PAGE_SHIFT;
+	event->asid = asid;
+	if (sev_test()->private_error)
+		return sev_test()->private_error;
+	set_entry(pfn, PG_LEVEL_4K, true);
+	return 0;
+}
+
 static int fake_make_shared(u64 pfn, enum pg_level level)
 {
 	new_event(SHARED, pfn, level);
@@ -275,6 +288,7 @@ static int sev_kunit_init(struct kunit *test)
 	kunit_activate_static_stub(test, sev_mock_platform_has, fake_platform_has);
 	kunit_activate_static_stub(test, sev_mock_lookup, fake_lookup);
 	kunit_activate_static_stub(test, sev_mock_make_private, fake_make_private);
+	kunit_activate_static_stub(test, sev_mock_private_run, fake_private_run);
 	kunit_activate_static_stub(test, sev_mock_make_shared, fake_make_shared);
 	kunit_activate_static_stub(test, sev_mock_psmash, fake_psmash);
 	kunit_activate_static_stub(test, sev_mock_clflush, fake_clflush);
@@ -346,6 +360,17 @@ static void expect_private(struct kunit *test, u64 pfn, u64 gfn, int level)
 	KUNIT_EXPECT_EQ(test, t->events[0].gpa, gfn << 12);
 	KUNIT_EXPECT_EQ(test, t->events[0].asid, ASID);
 	KUNIT_EXPECT_FALSE(test, t->events[0].immutable);
+}
+
+/* So is what follows it, by 4K, of a large folio that can have no 2M entry. */
+static void expect_private_run(struct kunit *test, u64 pfn, u64 gfn)
+{
+	struct sev_test *t = test->priv;
+
+	expect_events(test, 1);
+	expect_event(test, 0, PRIVATE_RUN, pfn, 0);
+	KUNIT_EXPECT_EQ(test, t->events[0].gpa, gfn << 12);
+	KUNIT_EXPECT_EQ(test, t->events[0].asid, ASID);
 }
 
 /* A page of the 2M page is touched, of a folio of this order. */
@@ -459,7 +484,7 @@ static void test_prepare_mixed(struct kunit *test)
 			reset(t);
 			t->assigned[HEAD - FIRST_PFN + offsets[k]] = true;
 			KUNIT_EXPECT_EQ(test, prepare(t, offsets[i], ORDER_2M), 0);
-			expect_private(test, HEAD + offsets[i], HEAD_GFN + offsets[i], PG_LEVEL_4K);
+			expect_private_run(test, HEAD + offsets[i], HEAD_GFN + offsets[i]);
 		}
 	}
 
@@ -505,7 +530,7 @@ static void test_prepare_again(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, prepare(t, 512, 0), 0);
 	KUNIT_EXPECT_EQ(test, prepare(t, 513, ORDER_2M), 0);
 	expect_event(test, 1, PRIVATE, HEAD + 512, PG_LEVEL_4K);
-	expect_event(test, 2, PRIVATE, HEAD + 513, PG_LEVEL_4K);
+	expect_event(test, 2, PRIVATE_RUN, HEAD + 513, 0);
 	expect_events(test, 3);
 	KUNIT_EXPECT_EQ(test, sev_private_max_mapping_level(&t->svm.kvm, HEAD + 513), PG_LEVEL_4K);
 }
@@ -525,7 +550,7 @@ static void test_prepare_lookup_error(struct kunit *test)
 
 		/* A neighbour that has none is a reason for 4K. */
 		KUNIT_EXPECT_EQ(test, prepare(t, 7, ORDER_2M), 0);
-		expect_private(test, HEAD + 7, HEAD_GFN + 7, PG_LEVEL_4K);
+		expect_private_run(test, HEAD + 7, HEAD_GFN + 7);
 	}
 }
 
@@ -540,6 +565,10 @@ static void test_prepare_update_error(struct kunit *test)
 	reset(t);
 	KUNIT_EXPECT_EQ(test, prepare(t, 2, ORDER_2M), -EINVAL);
 	expect_private(test, HEAD, HEAD_GFN, PG_LEVEL_2M);
+	reset(t);
+	t->assigned[HEAD - FIRST_PFN] = true;
+	KUNIT_EXPECT_EQ(test, prepare(t, 2, ORDER_2M), -EINVAL);
+	expect_private_run(test, HEAD + 2, HEAD_GFN + 2);
 
 	reset(t);
 	t->private_error = 0;

@@ -40,6 +40,15 @@ static int sev_mock_make_private(u64 pfn, u64 gpa, enum pg_level level, u32 asid
 	return rmp_make_private(pfn, gpa, level, asid, immutable);
 }
 
+/* svm.h comes later. */
+int sev_gmem_private_run(kvm_pfn_t pfn, gfn_t gfn, u32 asid);
+
+static int sev_mock_private_run(kvm_pfn_t pfn, gfn_t gfn, u32 asid)
+{
+	KUNIT_STATIC_STUB_REDIRECT(sev_mock_private_run, pfn, gfn, asid);
+	return sev_gmem_private_run(pfn, gfn, asid);
+}
+
 static int sev_mock_make_shared(u64 pfn, enum pg_level level)
 {
 	KUNIT_STATIC_STUB_REDIRECT(sev_mock_make_shared, pfn, level);
@@ -106,6 +115,7 @@ static bool sev_mock_warn(bool condition)
 #define snp_lookup_rmpentry	sev_mock_lookup
 #define rmp_make_private	sev_mock_make_private
 #define rmp_make_shared		sev_mock_make_shared
+#define sev_gmem_private_run	sev_mock_private_run
 #define psmash			sev_mock_psmash
 #define clflush_cache_range	sev_mock_clflush
 #define gfn_to_memslot		sev_mock_memslot
