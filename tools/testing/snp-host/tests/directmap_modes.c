@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The direct map when memory runs out while it is split, and when all of it has been
- * split before.
+ * The direct map when memory runs out while it is split, when all of it has been split
+ * before, and when nothing is put back until somebody else says so.
  */
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
@@ -210,5 +210,32 @@ static const struct test_case presplit_cases[] = {
 };
 
 TEST_GROUP(directmap_presplit, presplit_cases, .needs_snp = true);
+
+/* For a test of the host: what it is to do with regions that could be put back. */
+#define NR_LEFT		256
+
+static void regions_are_left(struct test *t)
+{
+	struct dm_counts before;
+	struct block *b;
+	int i;
+
+	if (!dm_set_restore(t, false) || !dm_counts_now(t, &before))
+		return;
+	for (i = 0; i < NR_LEFT; i++) {
+		b = block_alloc(t, PG_LEVEL_2M);
+		if (!EXPECT(t, b))
+			return;
+		EXPECT_EQ(t, rmp_make_private(b->pfn, GPA, PG_LEVEL_4K, TEST_ASID, false), 0);
+		EXPECT_EQ(t, rmp_make_shared(b->pfn, PG_LEVEL_4K), 0);
+	}
+	EXPECT_CHANGE(t, &before, .split_2m = NR_LEFT);
+}
+
+static const struct test_case left_cases[] = {
+	TEST_CASE(regions_are_left),
+};
+
+TEST_GROUP(directmap_left, left_cases, .needs_snp = true);
 
 #endif /* rmp_make_private_range */

@@ -43,6 +43,7 @@ static const struct test_group *const all_groups[] = {
 	&directmap_churn_group,
 	&directmap_fault_group,
 	&directmap_presplit_group,
+	&directmap_left_group,
 #endif
 };
 

@@ -72,6 +72,7 @@ extern const struct test_group directmap_group;
 extern const struct test_group directmap_churn_group;
 extern const struct test_group directmap_fault_group;
 extern const struct test_group directmap_presplit_group;
+extern const struct test_group directmap_left_group;
 #endif
 
 void __printf(3, 4) test_fail(struct test *t, int line, const char *fmt, ...);

@@ -5,13 +5,17 @@
  *
  * With the argument "take", which is for any KVM, a guest takes memory and that is all.
  * What it has taken is printed, in MiB, with the faults and the large pages of the direct
- * map that were split for it.
+ * map that were split for it.  With "poison", for ours, memory goes bad under a guest: the
+ * page is lost until the next boot, so that nothing that counts memory may come after it.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -431,6 +435,74 @@ static int take(void)
 	return 0;
 }
 
+#define TRACE_DIR	"/sys/kernel/tracing/instances/snp_lpage"
+
+/* What write() says to all of @text. */
+static int write_file(const char *path, const char *text)
+{
+	int fd = open(path, O_WRONLY), ret;
+
+	if (fd < 0)
+		check_failed(__LINE__, "cannot open %s: %s", path, strerror(errno));
+	ret = write(fd, text, strlen(text)) < 0 ? errno : 0;
+	close(fd);
+	return ret;
+}
+
+/* The PFN of the block at @want in a file, in pages, by what was traced. */
+static uint64_t block_pfn(uint64_t want)
+{
+	unsigned long long ino, index, pfn, found = 0;
+	char line[256], *event;
+	FILE *trace = fopen(TRACE_DIR "/trace", "r");
+
+	CHECK(trace);
+	while (fgets(line, sizeof(line), trace)) {
+		event = strstr(line, "kvm_gmem_block: ");
+		if (event && sscanf(event, "kvm_gmem_block: ino %llu index %llx pfn %llx",
+				    &ino, &index, &pfn) == 3 && index == want)
+			found = pfn;
+	}
+	fclose(trace);
+	return found;
+}
+
+/*
+ * The guest goes on with all but the page that is lost, and that is the host's again in the
+ * end as the others are.
+ */
+static int poison(void)
+{
+	uint64_t assigned = test_assigned(), gpa = LARGE_PAGE + 4 * PAGE_SIZE, pfn;
+	struct counts taken, after;
+	struct snp_vm vm;
+	char address[32];
+
+	mkdir(TRACE_DIR, 0700);
+	CHECK_EQ(write_file(TRACE_DIR "/events/kvm/kvm_gmem_block/enable", "1"), 0);
+	vm_launch(&vm, LARGE_SIZE, guest_large);
+	taken = step(&vm, LARGE_TAKEN, "taken");
+	pfn = block_pfn(DATA / PAGE_SIZE);
+	CHECK(pfn && !(pfn % PAGES_PER_2M));
+
+	pfn += (gpa - DATA) / PAGE_SIZE;
+	snprintf(address, sizeof(address), "0x%llx", (unsigned long long)pfn * PAGE_SIZE);
+	/* It stays in the file, which the kernel calls busy. */
+	CHECK_EQ(write_file("/sys/devices/system/memory/hard_offline_page", address), EBUSY);
+	after = counts_now("poisoned");
+	CHECK_EQ(taken.pages_2m - after.pages_2m, 1);
+
+	/* Conversion of a page in front of it, and all up to it, which the guest checks. */
+	step(&vm, LARGE_SHARED, "shared");
+	CHECK(ioctl(vm.vcpu[0].fd, KVM_RUN, 0) && errno == EHWPOISON);
+	after = counts_now("lost");
+	CHECK(after.pages_4k > taken.pages_4k + (gpa - LARGE_PAGE) / PAGE_SIZE);
+	vm_destroy(&vm);
+	wait_assigned(assigned);
+	rmdir(TRACE_DIR);
+	return 0;
+}
+
 static const struct user_test tests[] = {
 	USER_TEST(large),
 	USER_TEST(merge_while_running),
@@ -447,5 +519,7 @@ int main(int argc, char *argv[])
 {
 	if (argc == 2 && !strcmp(argv[1], "take"))
 		return take();
+	if (argc == 2 && !strcmp(argv[1], "poison"))
+		return poison();
 	return run_user_tests(tests, ARRAY_SIZE(tests));
 }
