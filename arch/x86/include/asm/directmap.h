@@ -27,8 +27,9 @@
  * When it returns, no CPU has a larger translation of any of the regions any more, even if
  * it was another task that split them.  Holes are left alone.
  *
- * Context: may sleep.  One round of the CPA's lock and one flush of all TLBs if something
- * was split, the lock alone if not.
+ * Context: may sleep; the caller keeps away whoever would collapse any of it meanwhile.  One
+ * round of the CPA's lock and one flush of all TLBs if something was split, the lock alone
+ * if not.
  *
  * Return: 0; -ENOMEM, with nothing split, if there is no memory for page tables; -EINVAL
  * for more than DIRECT_MAP_MAX_REGIONS; -EFAULT at a large page that is not present, which
