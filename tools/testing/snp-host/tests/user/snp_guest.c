@@ -352,6 +352,15 @@ void guest_take(void)
 	guest_report(LARGE_TAKEN);
 }
 
+void guest_take_again(uint64_t vcpu, uint64_t size)
+{
+	guest_touch_code();
+	guest_take_memory(size);
+	guest_tell(LARGE_TAKEN);
+	guest_take_memory(size);
+	guest_report(LARGE_READ_ALL);
+}
+
 void guest_large_busy(void)
 {
 	uint64_t i;

@@ -94,7 +94,13 @@ void guest_large(void);
 void guest_read_large(void);
 void guest_take(void);
 
-/* The same, but the last step goes over its memory again and again, writing to it. */
+/*
+ * The same with as much memory as it has; then all of that once more, after the VMM has
+ * made it shared and private again without being asked to.
+ */
+void guest_take_again(uint64_t vcpu, uint64_t size);
+
+/* As guest_large(), but the last step goes over its memory again and again, writing to it. */
 #define LARGE_ROUNDS	300
 
 void guest_large_busy(void);

@@ -31,30 +31,6 @@ struct counts {
 	uint64_t pages_2m, pages_4k, faults, rmp_faults, splits;
 };
 
-static uint64_t read_value(const char *path, const char *name)
-{
-	char line[128], found[64];
-	unsigned long long value = 0;
-	FILE *file = fopen(path, "r");
-	int hit = 0;
-
-	if (!file)
-		check_failed(__LINE__, "cannot open %s: %s", path, strerror(errno));
-	while (!hit && fgets(line, sizeof(line), file)) {
-		if (name) {
-			hit = sscanf(line, "%63s %llu", found, &value) == 2 &&
-			      !strcmp(found, name);
-		} else {
-			value = strtoull(line, NULL, 10);
-			hit = 1;
-		}
-	}
-	fclose(file);
-	if (!hit)
-		check_failed(__LINE__, "%s has no %s", path, name ? name : "value");
-	return value;
-}
-
 #define STAT_PATH(name)	"/sys/kernel/debug/kvm/" name
 #define KVM_STAT(name)	read_value(STAT_PATH(name), NULL)
 #define SPLITS()	read_value("/proc/vmstat", "direct_map_level2_splits")

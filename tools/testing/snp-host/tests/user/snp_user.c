@@ -83,6 +83,30 @@ struct snp_test_faults test_faults(void)
 	return faults;
 }
 
+uint64_t read_value(const char *path, const char *name)
+{
+	char line[128], found[64];
+	unsigned long long value = 0;
+	FILE *file = fopen(path, "r");
+	int hit = 0;
+
+	if (!file)
+		check_failed(__LINE__, "cannot open %s: %s", path, strerror(errno));
+	while (!hit && fgets(line, sizeof(line), file)) {
+		if (name) {
+			hit = sscanf(line, "%63s %llu", found, &value) == 2 &&
+			      !strcmp(found, name);
+		} else {
+			value = strtoull(line, NULL, 10);
+			hit = 1;
+		}
+	}
+	fclose(file);
+	if (!hit)
+		check_failed(__LINE__, "%s has no %s", path, name ? name : "value");
+	return value;
+}
+
 static void run_test(const struct user_test *test)
 {
 	int status;

@@ -49,4 +49,7 @@ uint64_t test_assigned(void);
 void test_watch(void *addr);
 struct snp_test_faults test_faults(void);
 
+/* The number after @name in a file of lines; the one that the file begins with if NULL. */
+uint64_t read_value(const char *path, const char *name);
+
 #endif /* SNP_USER_H */

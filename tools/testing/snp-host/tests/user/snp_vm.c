@@ -139,6 +139,7 @@ static void set_registers(struct snp_vm *vm, int nr, void (*fn)(uint64_t vcpu))
 		/* As after a call, for the compiler's alignment of the stack. */
 		.rsp = STACK_TOP - nr * STACK_SIZE - 8,
 		.rdi = nr,
+		.rsi = vm->size,
 		.rflags = 2,
 	};
 	struct kvm_sregs sregs;

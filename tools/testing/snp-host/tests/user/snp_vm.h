@@ -31,7 +31,8 @@ struct snp_vm {
 void vm_launch(struct snp_vm *vm, uint64_t size, void (*fn)(void));
 
 /*
- * The same with several vCPUs, which @fn is told the number of, and has little stack for.
+ * The same with several vCPUs, which @fn is told the number of, and has little stack for;
+ * it is also told @size.
  * There is a page at AP_TEMPLATE with the VMSA of one that is to run guest_ap().
  */
 void vm_launch_vcpus(struct snp_vm *vm, uint64_t size, int nr, void (*fn)(uint64_t vcpu));
