@@ -303,9 +303,13 @@ static bool snp_valid_range(u64 pfn, unsigned long nr, int level)
 /* A page of it has become shared, maybe the last one. */
 static void snp_region_shared(u64 nr)
 {
-	union snp_region region = snp_region_load(nr);
+	union snp_region region;
 
-	if (!(region.flags & REGION_OURS) || xa_get_mark(&snp_regions, nr, REGION_SHARED))
+	if (xa_get_mark(&snp_regions, nr, REGION_SHARED))
+		return;
+
+	region = snp_region_load(nr);
+	if (!(region.flags & REGION_OURS))
 		return;
 
 	region.stamp = jiffies;
