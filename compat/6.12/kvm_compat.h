@@ -14,6 +14,7 @@
 
 #include <linux/kvm_host.h>
 
+#include "kvm_cache_regs.h"
 #include "mmu.h"
 #include "mmu/mmu_internal.h"
 #include "mmu/spte.h"
@@ -57,12 +58,20 @@ static inline int rmp_make_shared_range(u64 pfn, unsigned long nr)
  * Mainline, with TDX: roots that mirror page tables which the TDX module owns, and
  * an enum of the types of roots to select.  6.12 selects by a bool, valid or all.
  */
-#define KVM_VALID_ROOTS true
+#define KVM_DIRECT_ROOTS true
 
 static inline bool is_mirror_sp(const struct kvm_mmu_page *sp)
 {
 	return false;
 }
+
+static inline bool kvm_has_mirrored_tdp(const struct kvm *kvm)
+{
+	return false;
+}
+
+/* Not reached, as no VM has them: the cache of the pages that are mirrored. */
+#define mmu_external_spt_cache mmu_shadow_page_cache
 
 /* Mainline, with TDX: the walk takes the VM, for the width of the root's GFNs. */
 #undef for_each_tdp_pte_min_level
@@ -77,6 +86,7 @@ static inline bool is_mirror_sp(const struct kvm_mmu_page *sp)
 
 /* Mainline knows a VM without page-modification logging on hosts that have it (TDX). */
 #define kvm_cpu_dirty_log_size(kvm) ((void)(kvm), kvm_cpu_dirty_log_size())
+#define lpage_dirty_log_size(kvm) (*((void)(kvm), &kvm_x86_ops.cpu_dirty_log_size))
 #define kvm_mmu_page_ad_need_write_protect(kvm, sp) \
 	((void)(kvm), kvm_mmu_page_ad_need_write_protect(sp))
 
@@ -90,10 +100,17 @@ static inline bool is_mirror_sp(const struct kvm_mmu_page *sp)
  * Mainline marks a folio dirty when it maps it for writing.  6.12 does when the SPTE
  * stops to tell that the page is dirty.
  */
+#define KVM_LPAGE_WRITEBACK
 static inline void kvm_lpage_writeback_dirty(u64 old_spte, u64 new_spte)
 {
 	if (is_dirty_spte(old_spte) && !is_dirty_spte(new_spte))
 		kvm_set_pfn_dirty(spte_to_pfn(old_spte));
+}
+
+/* May an SPTE without the bits in @clear not tell any more that its page is dirty? */
+static inline bool kvm_lpage_undirties(u64 clear)
+{
+	return !kvm_ad_enabled || (clear & shadow_dirty_mask);
 }
 
 /* Mainline, where guest_memfd serves VMs without private memory too. */
@@ -103,10 +120,46 @@ static inline void kvm_lpage_writeback_dirty(u64 old_spte, u64 new_spte)
  * Mainline asks the same of shared memory too: the level of the RMP entry of private
  * memory, or 0 if there is no RMP.
  */
-static inline int kvm_lpage_private_level(struct kvm *kvm, kvm_pfn_t pfn)
+static inline int kvm_lpage_call_gmem_max_mapping_level(struct kvm *kvm, kvm_pfn_t pfn,
+							bool is_private)
 {
 	return kvm_x86_call(private_max_mapping_level)(kvm, pfn);
 }
+
+static inline int kvm_lpage_call_gmem_merge(struct kvm *kvm, kvm_pfn_t pfn, gfn_t gfn,
+					    void (*map)(void *data), void *data)
+{
+	return kvm_x86_call(gmem_merge)(kvm, pfn, gfn, map, data);
+}
+
+/* Mainline counts pages, and has a name of its own for what is done at the end. */
+#ifdef CONFIG_HAVE_KVM_ARCH_GMEM_PREPARE
+#define CONFIG_HAVE_KVM_ARCH_GMEM_CONVERT 1
+static inline int kvm_arch_gmem_make_private(struct kvm *kvm, gfn_t gfn, kvm_pfn_t pfn,
+					     kvm_pfn_t nr_pages)
+{
+	return kvm_arch_gmem_prepare(kvm, gfn, pfn, ilog2(nr_pages));
+}
+#endif
+
+#ifdef CONFIG_HAVE_KVM_ARCH_GMEM_INVALIDATE
+#define CONFIG_HAVE_KVM_ARCH_GMEM_RECLAIM 1
+static inline void kvm_arch_gmem_reclaim(kvm_pfn_t pfn, kvm_pfn_t nr_pages)
+{
+	kvm_arch_gmem_invalidate(pfn, pfn + nr_pages);
+}
+#endif
+
+/* Our files call these two alone. */
+#undef kvm_x86_call
+#define kvm_x86_call(func) kvm_lpage_call_##func
+
+/* Mainline's names. */
+#define ____sev_snp_guest sev_snp_guest
+#define kvm_mmu_invalidate_start kvm_mmu_invalidate_begin
+
+/* Mainline exports what only the parts of KVM need to those alone. */
+#define EXPORT_SYMBOL_FOR_KVM_INTERNAL(symbol) EXPORT_SYMBOL_GPL(symbol)
 
 /* Mainline keeps execute permission apart for supervisor and user mode. */
 #define shadow_xs_mask shadow_x_mask

@@ -18,7 +18,7 @@
 /* Two vCPUs that touch different blocks rarely have to wait for each other. */
 #define GMEM_NR_LOCKS	16
 
-/* A file with blocks, by its mapping's i_private_data. */
+/* A file with blocks, by its inode's i_private. */
 struct gmem_blocks {
 	struct kvm *kvm;
 	bool wanted;			/* asked for, not just the default */
@@ -61,7 +61,7 @@ module_param_cb(gmem_huge, &gmem_huge_ops, NULL, 0644);
 
 static struct gmem_blocks *gmem_blocks(const struct address_space *mapping)
 {
-	return mapping->i_private_data;
+	return mapping->host->i_private;
 }
 
 static unsigned long gmem_nr(pgoff_t index)
@@ -110,6 +110,7 @@ int kvm_gmem_init_blocks(struct kvm *kvm, struct inode *inode, u64 flags)
 	struct gmem_blocks *b;
 	int i;
 
+	inode->i_private = NULL;
 	if (!(flags & GUEST_MEMFD_FLAG_LPAGE) &&
 	    (!READ_ONCE(gmem_huge) || i_size_read(inode) < PMD_SIZE))
 		return 0;
@@ -123,7 +124,7 @@ int kvm_gmem_init_blocks(struct kvm *kvm, struct inode *inode, u64 flags)
 	xa_init_flags(&b->blocks, XA_FLAGS_ACCOUNT);
 	for (i = 0; i < GMEM_NR_LOCKS; i++)
 		mutex_init(&b->lock[i]);
-	inode->i_mapping->i_private_data = b;
+	inode->i_private = b;
 
 	return 0;
 }
@@ -136,7 +137,7 @@ void kvm_gmem_exit_blocks(struct inode *inode)
 		return;
 
 	kvm_gmem_forget_blocks(inode->i_mapping, 0, -1ul, true);
-	inode->i_mapping->i_private_data = NULL;
+	inode->i_private = NULL;
 	xa_destroy(&b->blocks);
 	kfree(b);
 }
@@ -268,8 +269,8 @@ int kvm_gmem_fill_block(struct inode *inode, pgoff_t index, bool writing)
 
 static int gmem_arch_prepare(struct kvm *kvm, gfn_t gfn, kvm_pfn_t pfn, int order)
 {
-#ifdef CONFIG_HAVE_KVM_ARCH_GMEM_PREPARE
-	int r = kvm_arch_gmem_prepare(kvm, gfn, pfn, order);
+#ifdef CONFIG_HAVE_KVM_ARCH_GMEM_CONVERT
+	int r = kvm_arch_gmem_make_private(kvm, gfn, pfn, BIT(order));
 
 	if (r)
 		pr_warn_ratelimited("gmem: cannot prepare GFN 0x%llx PFN 0x%llx order %d: %d\n",
@@ -318,6 +319,7 @@ static int gmem_prepare_page(struct kvm *kvm, gfn_t gfn, struct page *page, int 
  */
 static bool gmem_block_is_private(struct kvm *kvm, struct kvm_memory_slot *slot, gfn_t gfn)
 {
+#ifdef CONFIG_KVM_GENERIC_MEMORY_ATTRIBUTES
 	gfn_t start = ALIGN_DOWN(gfn, KVM_GMEM_BLOCK_PAGES);
 	gfn_t end = start + KVM_GMEM_BLOCK_PAGES;
 
@@ -325,6 +327,9 @@ static bool gmem_block_is_private(struct kvm *kvm, struct kvm_memory_slot *slot,
 	       start >= slot->base_gfn && end <= slot->base_gfn + slot->npages &&
 	       kvm_range_has_memory_attributes(kvm, start, end, KVM_MEMORY_ATTRIBUTE_PRIVATE,
 					       KVM_MEMORY_ATTRIBUTE_PRIVATE);
+#else
+	return false;
+#endif
 }
 
 /*
@@ -501,11 +506,9 @@ void kvm_gmem_with_block(struct kvm_memory_slot *slot, gfn_t gfn,
 /* All of a block at once, while it still is one: page by page costs a smash. */
 static void gmem_take_back(const void *entry)
 {
-#ifdef CONFIG_HAVE_KVM_ARCH_GMEM_INVALIDATE
-	kvm_pfn_t pfn = gmem_entry_pfn(entry);
-
+#ifdef CONFIG_HAVE_KVM_ARCH_GMEM_RECLAIM
 	if (gmem_entry_is_prepared(entry))
-		kvm_arch_gmem_invalidate(pfn, pfn + KVM_GMEM_BLOCK_PAGES);
+		kvm_arch_gmem_reclaim(gmem_entry_pfn(entry), KVM_GMEM_BLOCK_PAGES);
 #endif
 }
 

@@ -64,8 +64,10 @@ static void count_bytes(struct kvm *kvm, u64 *counted, u64 bytes)
 void kvm_lpage_count_caches(struct kvm_vcpu *vcpu)
 {
 	const struct kvm_vcpu_arch *arch = &vcpu->arch;
+	u64 mirrors = kvm_has_mirrored_tdp(vcpu->kvm) ?
+		      cache_bytes(&arch->mmu_external_spt_cache) : 0;
 
-	count_bytes(vcpu->kvm, &vcpu->stat.vcpu_cache_bytes,
+	count_bytes(vcpu->kvm, &vcpu->stat.vcpu_cache_bytes, mirrors +
 		    cache_bytes(&arch->mmu_shadow_page_cache) +
 		    cache_bytes(&arch->mmu_page_header_cache) +
 		    cache_bytes(&arch->mmu_pte_list_desc_cache) +
@@ -82,9 +84,13 @@ void kvm_lpage_count_split_caches(struct kvm *kvm)
 		    cache_bytes(&arch->split_desc_cache));
 }
 
-static int refill_tables(struct kvm_vcpu_arch *arch)
+/* With @mirrored, each table has one beside it that the owner of what is mirrored gets. */
+static int refill_tables(struct kvm_vcpu_arch *arch, bool mirrored)
 {
-	return refill(&arch->mmu_shadow_page_cache, TABLES_MIN) ?:
+	int r = mirrored ? refill(&arch->mmu_external_spt_cache, TABLES_MIN) : 0;
+
+	return r ?:
+	       refill(&arch->mmu_shadow_page_cache, TABLES_MIN) ?:
 	       refill(&arch->mmu_page_header_cache, TABLES_MIN);
 }
 
@@ -98,10 +104,11 @@ static int refill_shadow(struct kvm_vcpu_arch *arch, bool indirect)
 	return refill(&arch->mmu_shadowed_info_cache, TABLES_MIN);
 }
 
-static bool tables_suffice(const struct kvm_vcpu_arch *arch)
+static bool tables_suffice(const struct kvm_vcpu_arch *arch, bool mirrored)
 {
 	return arch->mmu_shadow_page_cache.nobjs >= TABLES_MIN &&
-	       arch->mmu_page_header_cache.nobjs >= TABLES_MIN;
+	       arch->mmu_page_header_cache.nobjs >= TABLES_MIN &&
+	       (!mirrored || arch->mmu_external_spt_cache.nobjs >= TABLES_MIN);
 }
 
 static bool shadow_suffices(const struct kvm_vcpu_arch *arch, bool indirect)
@@ -115,12 +122,13 @@ int mmu_topup_memory_caches(struct kvm_vcpu *vcpu, bool maybe_indirect)
 	struct kvm_vcpu_arch *arch = &vcpu->arch;
 	/* Without the TDP MMU all page tables are shadow pages. */
 	bool shadow = maybe_indirect || !tdp_mmu_enabled;
+	bool mirrored = kvm_has_mirrored_tdp(vcpu->kvm);
 	int r;
 
-	if (tables_suffice(arch) && (!shadow || shadow_suffices(arch, maybe_indirect)))
+	if (tables_suffice(arch, mirrored) && (!shadow || shadow_suffices(arch, maybe_indirect)))
 		return 0;
 
-	r = refill_tables(arch);
+	r = refill_tables(arch, mirrored);
 	if (!r && shadow)
 		r = refill_shadow(arch, maybe_indirect);
 	kvm_lpage_count_caches(vcpu);
@@ -136,4 +144,4 @@ void kvm_lpage_leave_nested(struct kvm_vcpu *vcpu)
 	kvm_mmu_free_memory_cache(&vcpu->arch.mmu_shadowed_info_cache);
 	kvm_lpage_count_caches(vcpu);
 }
-EXPORT_SYMBOL_GPL(kvm_lpage_leave_nested);
+EXPORT_SYMBOL_FOR_KVM_INTERNAL(kvm_lpage_leave_nested);

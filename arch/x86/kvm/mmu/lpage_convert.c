@@ -192,7 +192,7 @@ static void lpage_put_back_block(kvm_pfn_t pfn, void *data)
 	int level, r;
 
 	back->private.pfn = pfn;
-	level = kvm_lpage_private_level(kvm, pfn);
+	level = kvm_x86_call(gmem_max_mapping_level)(kvm, pfn, true);
 	if (!level || level >= PG_LEVEL_2M) {
 		lpage_map_private(back);
 		return;
@@ -501,7 +501,7 @@ bool kvm_lpage_wait_merge(struct kvm_vcpu *vcpu, u64 gfn)
 	wait_var_event_killable(merging, READ_ONCE(*merging) != lpage_merging(gfn));
 	return true;
 }
-EXPORT_SYMBOL_GPL(kvm_lpage_wait_merge);
+EXPORT_SYMBOL_FOR_KVM_INTERNAL(kvm_lpage_wait_merge);
 
 void kvm_lpage_wait_merges(struct kvm *kvm)
 {
@@ -511,7 +511,7 @@ void kvm_lpage_wait_merges(struct kvm *kvm)
 	smp_mb();
 	wait_var_event_killable(merging, !READ_ONCE(*merging));
 }
-EXPORT_SYMBOL_GPL(kvm_lpage_wait_merges);
+EXPORT_SYMBOL_FOR_KVM_INTERNAL(kvm_lpage_wait_merges);
 
 void kvm_lpage_stop_converting(struct kvm *kvm)
 {

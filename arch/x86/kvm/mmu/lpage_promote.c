@@ -213,6 +213,21 @@ static bool lpage_is_block(struct lpage_batch *batch, struct tdp_iter *iter,
 	       (spte_to_pfn(scan->any) & ~mask) == batch->private->pfn;
 }
 
+/* What backs private memory has been looked up, as by a vCPU that faults on it. */
+static int lpage_max_level(struct lpage_batch *batch, gfn_t gfn)
+{
+	struct kvm_page_fault fault = {
+		.is_private = true,
+		.max_level = PG_LEVEL_2M,
+	};
+
+	if (!batch->private)
+		return kvm_mmu_max_mapping_level(batch->kvm, NULL, batch->slot, gfn);
+
+	fault.pfn = batch->private->pfn;
+	return kvm_mmu_max_mapping_level(batch->kvm, &fault, batch->slot, gfn);
+}
+
 static void lpage_try_promote_spte(struct lpage_batch *batch,
 				   struct tdp_iter *iter)
 {
@@ -228,7 +243,7 @@ static void lpage_try_promote_spte(struct lpage_batch *batch,
 		return;
 	}
 
-	if (kvm_mmu_max_mapping_level(kvm, NULL, batch->slot, iter->gfn) < iter->level) {
+	if (lpage_max_level(batch, iter->gfn) < iter->level) {
 		lpage_count_skip(kvm, iter, KVM_LPAGE_SKIP_LEVEL);
 		return;
 	}

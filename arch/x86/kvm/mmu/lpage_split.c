@@ -50,7 +50,6 @@ struct lpage_log {
 	struct kvm_lpage_pool *pool;
 	u64 clear_4k;		/* bits to clear in 4K SPTEs */
 	u64 clear_huge;		/* bits to clear in huge SPTEs that stay */
-	bool undirties;		/* an SPTE may not tell any more that it was dirty */
 	bool shared;		/* mmu_lock is held for read */
 	bool split;
 	bool no_memory;		/* why @split is off, if it is */
@@ -78,7 +77,6 @@ static void lpage_log_init(struct lpage_log *log, struct kvm *kvm,
 		.kvm = kvm,
 		.clear_4k = clear,
 		.clear_huge = clear | PT_WRITABLE_MASK,
-		.undirties = !kvm_ad_enabled || (clear & shadow_dirty_mask),
 		.shared = shared,
 	};
 }
@@ -104,8 +102,10 @@ static __always_inline void lpage_bits_cleared(struct lpage_log *log,
 					       int level, u64 old_spte, u64 new_spte)
 {
 	trace_kvm_tdp_mmu_spte_changed(iter->as_id, gfn, level, old_spte, new_spte);
-	if (log->undirties)
+#ifdef KVM_LPAGE_WRITEBACK
+	if (kvm_lpage_undirties(log->clear_4k))
 		kvm_lpage_writeback_dirty(old_spte, new_spte);
+#endif
 }
 
 /*
@@ -199,10 +199,14 @@ static void lpage_protect_masked(struct lpage_log *log, struct tdp_iter *iter,
 	/* Less than zero if the table begins within the 64. */
 	long first = base - iter->gfn;
 
-	/* Unless someone wants to know of each. */
-	full = log->undirties || trace_kvm_tdp_mmu_spte_changed_enabled() ? ~0ull :
+	/* Unless A and D are software's, or someone wants to know of each. */
+	full = !kvm_ad_enabled || trace_kvm_tdp_mmu_spte_changed_enabled() ? ~0ull :
 	       SPTE_MMU_PRESENT_MASK | PT_WRITABLE_MASK | shadow_accessed_mask |
 	       shadow_dirty_mask;
+#ifdef KVM_LPAGE_WRITEBACK
+	if (kvm_lpage_undirties(clear))
+		full = ~0ull;
+#endif
 
 	if (first < 0)
 		mask &= ~0ul << -first;
@@ -658,7 +662,7 @@ int kvm_lpage_split_gfn(struct kvm *kvm, gfn_t gfn)
 	int r;
 
 	write_lock(&kvm->mmu_lock);
-	kvm_mmu_invalidate_begin(kvm);
+	kvm_mmu_invalidate_start(kvm);
 	kvm_mmu_invalidate_range_add(kvm, start, start + KVM_PAGES_PER_HPAGE(PG_LEVEL_2M));
 	write_unlock(&kvm->mmu_lock);
 
@@ -671,7 +675,7 @@ int kvm_lpage_split_gfn(struct kvm *kvm, gfn_t gfn)
 
 	return min(r, 0);
 }
-EXPORT_SYMBOL_GPL(kvm_lpage_split_gfn);
+EXPORT_SYMBOL_FOR_KVM_INTERNAL(kvm_lpage_split_gfn);
 
 void kvm_arch_dirty_log_done(struct kvm *kvm)
 {

@@ -88,7 +88,7 @@ void kvm_lpage_scan_table(const u64 *spt, int level, struct kvm_lpage_scan *scan
 		return;
 	}
 
-	if ((all & usual) == usual && !shadow_memtype_mask)
+	if ((all & usual) == usual && !kvm_x86_ops.get_mt_mask)
 		any = all | spt[0];
 	else
 		any = or_table(spt);
@@ -129,7 +129,7 @@ u64 kvm_lpage_make_spte(struct kvm *kvm, const struct kvm_lpage_scan *scan,
 	u64 spte = make_huge_spte(kvm, scan->any, level);
 
 	if (is_mmu_writable_spte(spte))
-		spte |= PT_WRITABLE_MASK | spte_shadow_dirty_mask(spte);
+		spte |= PT_WRITABLE_MASK | (spte_ad_enabled(spte) ? shadow_dirty_mask : 0);
 
 	if (scan->nr_tracked == scan->nr_leaves)
 		spte = mark_spte_for_access_track(spte);

@@ -161,8 +161,13 @@ struct kvm_mmu_page *kvm_lpage_next_root(struct kvm *kvm, struct kvm_mmu_page *r
 					 int as_id)
 {
 	do {
-		root = tdp_mmu_next_root(kvm, root, KVM_VALID_ROOTS);
-	} while (root && (kvm_mmu_page_as_id(root) != as_id || is_mirror_sp(root)));
+		root = tdp_mmu_next_root(kvm, root, KVM_DIRECT_ROOTS);
+	} while (root && kvm_mmu_page_as_id(root) != as_id);
+
+	if (root && KVM_BUG_ON(is_mirror_sp(root), kvm)) {
+		kvm_tdp_mmu_put_root(kvm, root);
+		return NULL;
+	}
 
 	return root;
 }

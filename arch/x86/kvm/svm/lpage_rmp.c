@@ -133,7 +133,7 @@ int sev_gmem_merge(struct kvm *kvm, kvm_pfn_t pfn, gfn_t gfn, void (*map)(void *
 
 	lockdep_assert_held(&kvm->slots_lock);
 
-	if (!sev_snp_guest(kvm) || READ_ONCE(no_unsmash) || !lpage_is_smashed(pfn))
+	if (!____sev_snp_guest(kvm) || READ_ONCE(no_unsmash) || !lpage_is_smashed(pfn))
 		return -EOPNOTSUPP;
 
 	if (lpage_has_vmsa(kvm, pfn))

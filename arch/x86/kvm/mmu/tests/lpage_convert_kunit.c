@@ -42,7 +42,7 @@ static void fake_with_block(struct kvm_memory_slot *slot, gfn_t gfn,
 	fn(PFN, data);
 }
 
-static int fake_private_level(struct kvm *kvm, kvm_pfn_t pfn)
+static int fake_private_level(struct kvm *kvm, kvm_pfn_t pfn, bool is_private)
 {
 	KUNIT_EXPECT_EQ(kunit_get_current_test(), pfn, PFN);
 	return convert_test()->level;
@@ -105,7 +105,8 @@ static int convert_init(struct kunit *test)
 	}
 
 	kunit_activate_static_stub(test, convert_mock_with_block, fake_with_block);
-	kunit_activate_static_stub(test, convert_mock_private_level, fake_private_level);
+	kunit_activate_static_stub(test, convert_mock_gmem_max_mapping_level,
+				   fake_private_level);
 	kunit_activate_static_stub(test, convert_mock_promote, fake_promote);
 	kunit_activate_static_stub(test, convert_mock_memslot, fake_memslot);
 	kunit_activate_static_stub(test, convert_mock_gmem_merge, fake_merge);

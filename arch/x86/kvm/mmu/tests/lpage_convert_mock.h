@@ -20,10 +20,10 @@ static void convert_mock_with_block(struct kvm_memory_slot *slot, gfn_t gfn,
 	kvm_gmem_with_block(slot, gfn, fn, data);
 }
 
-static int convert_mock_private_level(struct kvm *kvm, kvm_pfn_t pfn)
+static int convert_mock_gmem_max_mapping_level(struct kvm *kvm, kvm_pfn_t pfn, bool is_private)
 {
-	KUNIT_STATIC_STUB_REDIRECT(convert_mock_private_level, kvm, pfn);
-	return kvm_lpage_private_level(kvm, pfn);
+	KUNIT_STATIC_STUB_REDIRECT(convert_mock_gmem_max_mapping_level, kvm, pfn, is_private);
+	return kvm_x86_call(gmem_max_mapping_level)(kvm, pfn, is_private);
 }
 
 static int convert_mock_promote(struct kvm *kvm, const struct kvm_memory_slot *slot, int level,
@@ -47,7 +47,6 @@ static int convert_mock_gmem_merge(struct kvm *kvm, kvm_pfn_t pfn, gfn_t gfn,
 }
 
 #define kvm_gmem_with_block	convert_mock_with_block
-#define kvm_lpage_private_level	convert_mock_private_level
 #define kvm_tdp_mmu_promote_gfn	convert_mock_promote
 #define gfn_to_memslot		convert_mock_memslot
 

@@ -112,6 +112,12 @@ static bool have_vms(void)
 	return have;
 }
 
+/* That there is one tells that SPTEs have memory types. */
+static u8 get_mt_mask(struct kvm_vcpu *vcpu, gfn_t gfn, bool is_mmio)
+{
+	return 0;
+}
+
 struct kvm *lpage_kunit_kvm(struct kunit *test, const struct lpage_encoding *enc)
 {
 	struct kvm *kvm;
@@ -121,6 +127,7 @@ struct kvm *lpage_kunit_kvm(struct kunit *test, const struct lpage_encoding *enc
 
 	save_masks(test);
 	kvm_mmu_reset_all_pte_masks();
+	lpage_kunit_set(test, kvm_x86_ops.get_mt_mask, enc->ept ? get_mt_mask : NULL);
 	if (enc->ept)
 		kvm_mmu_set_ept_masks(enc->has_ad, enc->exec_only);
 	kvm_mmu_set_me_spte_mask(enc->c_bit, enc->c_bit);
