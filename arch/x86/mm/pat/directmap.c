@@ -8,24 +8,13 @@
  * translation.  pgd_lock protects the counts of /proc/meminfo.
  *
  * Entries are large pages of present memory, and page tables are allocated by this file or
- * by split_large_page(), as single pages.
+ * by split_large_page(), both by pte_alloc_one_kernel().  What set_memory_4k() has marked
+ * stays 4K; nobody else collapses the direct map, as set_memory_rox() has other addresses.
  */
 #include <linux/memory_hotplug.h>
 #include <linux/rcupdate.h>
 
 #include <asm/directmap.h>
-
-#ifdef CONFIG_PROC_FS
-static void collapse_page_count(int level)
-{
-	direct_pages_count[level]++;
-	direct_pages_count[level - 1] -= PTRS_PER_PTE;
-	count_vm_event(level == PG_LEVEL_2M ? DIRECT_MAP_LEVEL2_COLLAPSE :
-					      DIRECT_MAP_LEVEL3_COLLAPSE);
-}
-#else
-static inline void collapse_page_count(int level) { }
-#endif
 
 /* NULL for a hole. */
 static pud_t *direct_map_pud(unsigned long addr)
@@ -77,7 +66,8 @@ static pteval_t direct_map_gather(const pte_t *table, unsigned long step)
 	pteval_t first = pte_val(READ_ONCE(table[0])), global = 0, val;
 	int i;
 
-	if ((first & (_PAGE_PRESENT | _PAGE_RW)) != (_PAGE_PRESENT | _PAGE_RW))
+	if ((first & (_PAGE_PRESENT | _PAGE_RW)) != (_PAGE_PRESENT | _PAGE_RW) ||
+	    (first & _PAGE_KERNEL_4K))
 		return 0;
 
 	first |= ignored;
@@ -193,13 +183,13 @@ static int direct_map_missing(unsigned long addr, unsigned long end)
 
 static int direct_map_alloc_tables(struct list_head *tables, int nr)
 {
-	struct page *page;
+	pte_t *table;
 
 	while (nr--) {
-		page = alloc_page(GFP_KERNEL);
-		if (!page)
+		table = pte_alloc_one_kernel(&init_mm);
+		if (!table)
 			return -ENOMEM;
-		list_add(&page->lru, tables);
+		list_add(&virt_to_page(table)->lru, tables);
 	}
 
 	return 0;
@@ -210,7 +200,7 @@ static void direct_map_put_tables(struct list_head *tables)
 	struct page *page, *next;
 
 	list_for_each_entry_safe(page, next, tables, lru)
-		__free_page(page);
+		pte_free_kernel(&init_mm, page_address(page));
 }
 
 int direct_map_split(unsigned long pfn, unsigned long nr, u64 *split_2m, u64 *split_1g)
