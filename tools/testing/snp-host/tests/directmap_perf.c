@@ -60,6 +60,22 @@ static const struct way at_once = { "range", private_at_once, shared_at_once };
 static const struct way at_once = { "single", private_one_by_one, shared_one_by_one };
 #endif
 
+/* The next page tables are at hand: how often the CPU has to fetch a batch is chance. */
+static bool pages_at_hand(void)
+{
+	struct page *pages[8];
+	int i, nr;
+
+	for (nr = 0; nr < ARRAY_SIZE(pages); nr++) {
+		pages[nr] = alloc_page(GFP_KERNEL);
+		if (!pages[nr])
+			break;
+	}
+	for (i = 0; i < nr; i++)
+		__free_page(pages[i]);
+	return nr == ARRAY_SIZE(pages);
+}
+
 static u64 instructions_of(int (*fn)(u64 pfn, int nr), u64 pfn, int *ret)
 {
 	u64 start = rdtsc_ordered();
@@ -78,6 +94,7 @@ static void perf(struct test *t, const struct way *way, enum pg_level level)
 		return;
 	/* Whatever else this needs is in the TLB and allocated. */
 	EXPECT_EQ(t, fault_of_write(b->va), 0);
+	EXPECT(t, pages_at_hand());
 	insn[0] = instructions_of(way->private, b->pfn, &ret[0]);
 	insn[1] = instructions_of(way->shared, b->pfn, &ret[1]);
 	insn[2] = instructions_of(way->private, b->pfn, &ret[2]);
