@@ -154,6 +154,11 @@ static inline void kvm_arch_gmem_reclaim(kvm_pfn_t pfn, kvm_pfn_t nr_pages)
 #undef kvm_x86_call
 #define kvm_x86_call(func) kvm_lpage_call_##func
 
+/* Mainline allocates by type. */
+#ifndef kzalloc_obj
+#define kzalloc_obj(P, gfp) kzalloc(sizeof(P), gfp)
+#endif
+
 /* Mainline's names. */
 #define ____sev_snp_guest sev_snp_guest
 #define kvm_mmu_invalidate_start kvm_mmu_invalidate_begin

@@ -115,7 +115,7 @@ int kvm_gmem_init_blocks(struct kvm *kvm, struct inode *inode, u64 flags)
 	    (!READ_ONCE(gmem_huge) || i_size_read(inode) < PMD_SIZE))
 		return 0;
 
-	b = kzalloc(sizeof(*b), GFP_KERNEL_ACCOUNT);
+	b = kzalloc_obj(*b, GFP_KERNEL_ACCOUNT);
 	if (!b)
 		return -ENOMEM;
 

@@ -344,7 +344,7 @@ static struct kvm_lpage_unmix *lpage_unmix_get(struct kvm *kvm)
 	if (unmix)
 		return unmix;
 
-	unmix = kzalloc(sizeof(*unmix), GFP_KERNEL_ACCOUNT);
+	unmix = kzalloc_obj(*unmix, GFP_KERNEL_ACCOUNT);
 	if (!unmix)
 		return NULL;
 
