@@ -10,9 +10,14 @@ SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DELETE_ON_ERROR:
 
+# "make kernel BASE=7.x" is for the newest mainline kernel that Debian has.
+BASE ?= 6.12
+export BASE
+
 # What the goals need of Debian's packages is installed at once, or said at once.
 goals := $(or $(MAKECMDGOALS),all)
 groups := $(if $(filter run bench host selftests kernel stress check check-%,$(goals)),host) \
+	  $(if $(or $(filter series,$(goals)),$(filter 7.x,$(BASE))),check) \
 	  $(if $(filter snp-host bench check check-bench check-directmap check-snp-host check-strict,$(goals)),snp) \
 	  $(if $(filter check check-%,$(goals)),check)
 
@@ -22,7 +27,7 @@ unexport SECONDS
 # Asked once, and handed to every script.
 ifneq ($(filter-out help clean unload status,$(goals)),)
 tools := $(shell scripts/prepare tools $(groups) && echo ready)
-KREL ?= $(if $(tools),$(shell scripts/prepare release))
+KREL ?= $(if $(tools),$(shell BASE=6.12 scripts/prepare release))
 ifeq ($(and $(tools),$(KREL)),)
 $(error stopped, see above)
 endif
@@ -32,8 +37,8 @@ endif
 
 stages := $(notdir $(wildcard scripts/check.d/*))
 
-.PHONY: all modules sources tree stock selftests host snp-host kernel run check stress \
-	bench load unload status dkms dkms-remove sign clean help $(stages:%=check-%)
+.PHONY: all modules sources mainline tree stock selftests host snp-host kernel series run \
+	check stress bench load unload status dkms dkms-remove sign clean help $(stages:%=check-%)
 
 all: modules ## build the modules for the kernel
 
@@ -58,7 +63,13 @@ host: modules selftests
 snp-host: ## QEMU with an emulated SEV-SNP host
 	@scripts/snp-host
 
-kernel: sources ## two small kernels with our KVM built in, one of them for debugging
+mainline:
+	@BASE=7.x scripts/prepare mainline >/dev/null
+
+series: mainline ## the series for the mailing list, on the newest mainline, in build/series
+	@scripts/series
+
+kernel: $(if $(filter 7.x,$(BASE)),mainline,sources) ## two small kernels with our KVM built in, one of them for debugging
 	@scripts/kernel release debug
 
 run: host ## the main job: stock beside ours on a test host, as table, TSV and SVG
