@@ -21,6 +21,13 @@ groups := $(if $(filter run bench host selftests kernel stress check check-%,$(g
 	  $(if $(filter snp-host bench check check-bench check-directmap check-snp-host check-strict,$(goals)),snp) \
 	  $(if $(filter check check-%,$(goals)),check)
 
+# Everything else is for 6.12 so far.
+ifneq ($(BASE),6.12)
+ifneq ($(filter-out series kernel mainline clean help,$(goals)),)
+$(error BASE=$(BASE) is for "make series" and "make kernel"; leave it out for the others)
+endif
+endif
+
 # "make stress SECONDS=..." is ours; bash counts in a variable of that name.
 unexport SECONDS
 
