@@ -470,6 +470,38 @@ int kvm_gmem_block_order(struct kvm_memory_slot *slot, struct inode *inode,
 	return KVM_GMEM_BLOCK_ORDER;
 }
 
+int kvm_gmem_populate_order(struct inode *inode, pgoff_t index, gfn_t gfn, kvm_pfn_t pfn,
+			    long npages)
+{
+	struct gmem_blocks *b = gmem_blocks(inode->i_mapping);
+	struct folio *folio;
+	void *entry;
+	int i;
+
+	entry = b ? xa_load(&b->blocks, gmem_nr(index)) : NULL;
+	if (!entry || pfn != gmem_entry_pfn(entry) + index % KVM_GMEM_BLOCK_PAGES)
+		return 0;
+
+	npages = min_t(long, npages, KVM_GMEM_BLOCK_PAGES - index % KVM_GMEM_BLOCK_PAGES);
+	for (i = 1; i < npages; i++) {
+		folio = page_folio(pfn_to_page(pfn + i));
+		if (folio_test_hwpoison(folio) || folio_test_uptodate(folio))
+			break;
+	}
+
+	return gfn ? min_t(int, ilog2(i), __ffs(gfn)) : ilog2(i);
+}
+
+int kvm_gmem_mark_populated(kvm_pfn_t pfn, int order, int ret)
+{
+	int i, nr = ret ? max(ret, 0) : BIT(order);
+
+	for (i = 0; i < nr; i++)
+		folio_mark_uptodate(page_folio(pfn_to_page(pfn + i)));
+
+	return max(ret, 0);
+}
+
 /*
  * Call @fn with the first PFN of the prepared block that backs the 2M from @gfn on, which is
  * aligned to that and in @slot, if there is such a block.  It does not lose a page

@@ -77,6 +77,22 @@ int kvm_gmem_block_order(struct kvm_memory_slot *slot, struct inode *inode,
 			 pgoff_t index, kvm_pfn_t pfn);
 
 /*
+ * How many pages kvm_gmem_populate() may populate at once from @gfn on, the page @index of
+ * the file, whose PFN is @pfn and which is not prepared: as an order that fits @gfn and
+ * @npages, and no page of the block that is prepared or lost.  The caller holds
+ * invalidate_lock exclusively.
+ */
+int kvm_gmem_populate_order(struct inode *inode, pgoff_t index, gfn_t gfn, kvm_pfn_t pfn,
+			    long npages);
+
+/*
+ * The callback has populated pages from @pfn on: all of @order if it has returned 0 as @ret,
+ * and if that is positive, so many before it failed.  None of them is zeroed later.
+ * Returns how many there are before the one that has failed.
+ */
+int kvm_gmem_mark_populated(kvm_pfn_t pfn, int order, int ret);
+
+/*
  * For as long as [start, end) is being invalidated, nobody may map a block that it is a
  * part of: a vCPU that faults on another part has perhaps looked it up before.
  * The caller holds mmu_lock, with the invalidation begun.

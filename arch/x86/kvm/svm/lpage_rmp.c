@@ -216,6 +216,47 @@ bool sev_gmem_share_run(kvm_pfn_t *pfn, kvm_pfn_t end)
 	return true;
 }
 
+static int lpage_check_shared(kvm_pfn_t pfn)
+{
+	bool assigned;
+	int level;
+
+	if (snp_lookup_rmpentry(pfn, &assigned, &level))
+		return -EINVAL;
+
+	return assigned ? -EEXIST : 0;
+}
+
+static int lpage_copy_page(kvm_pfn_t pfn, const void __user *src)
+{
+	void *dest = kmap_local_pfn(pfn);
+	int r = copy_from_user(dest, src, PAGE_SIZE) ? -EFAULT : 0;
+
+	kunmap_local(dest);
+	return r;
+}
+
+int sev_gmem_populate_run(struct kvm *kvm, gfn_t gfn, kvm_pfn_t pfn,
+			  const void __user *src, int nr)
+{
+	int n, r = 0;
+
+	for (n = 0; n < nr; n++) {
+		r = lpage_check_shared(pfn + n);
+		if (!r && src)
+			r = lpage_copy_page(pfn + n, src + n * PAGE_SIZE);
+		if (r)
+			break;
+		cond_resched();
+	}
+	if (!n)
+		return r;
+
+	/* The firmware takes none that may still change. */
+	r = rmp_make_private_range(pfn, gfn_to_gpa(gfn), n, to_kvm_svm(kvm)->sev_info.asid, true);
+	return r ?: n;
+}
+
 #ifdef CONFIG_KVM_LPAGE_KUNIT_TEST
 #include "tests/lpage_rmp_kunit.c"
 #endif

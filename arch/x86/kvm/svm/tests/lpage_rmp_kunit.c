@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * How RMP entries are merged, and what is left of that when the CPU or the firmware
- * refuses, at each step.  Included by lpage_rmp.c, for what only it knows; the RMP is an
- * array here, and the firmware what the SEV-SNP firmware ABI says of SNP_PAGE_UNSMASH
- * and SNP_PAGE_RECLAIM.
+ * refuses, at each step; and which pages are changed by runs.  Included by lpage_rmp.c, for
+ * what only it knows; the RMP is an array here, and the firmware what the SEV-SNP firmware
+ * ABI says of SNP_PAGE_UNSMASH and SNP_PAGE_RECLAIM.
  */
 #include <kunit/test.h>
 #include <kunit/test-bug.h>
@@ -14,6 +14,8 @@
 #define HEAD		0x2600ull
 #define HEAD_GFN	0x77600ull
 #define ASID		17
+/* Where user space has what to launch. */
+#define SOURCE		0x7f0000003000ul
 
 #define NOBODY		-1
 /* For what may fail: not a page, but the 2M */
@@ -48,7 +50,13 @@ struct rmp_test {
 	u64 private_pfn;
 	u64 private_gpa;
 	unsigned long nr_private;
+	bool private_immutable;
 	int private_error;
+
+	/* What was copied to pages, and the one that cannot be */
+	int first_copied;
+	int nr_copied;
+	int copy_error;
 
 	/* The run that was taken back last, and what left the caches */
 	u64 shared_pfn;
@@ -91,7 +99,7 @@ static int fake_private_range(u64 pfn, u64 gpa, unsigned long nr, u32 asid, bool
 	struct rmp_test *t = rmp_test();
 
 	KUNIT_EXPECT_EQ(test, asid, ASID);
-	KUNIT_EXPECT_FALSE(test, immutable);
+	t->private_immutable = immutable;
 	t->private_pfn = pfn;
 	t->private_gpa = gpa;
 	t->nr_private = nr;
@@ -105,6 +113,23 @@ static int fake_share_range(u64 pfn, unsigned long nr)
 	t->shared_pfn = pfn;
 	t->nr_shared = nr;
 	return t->share_error;
+}
+
+/* A page after the other, each from its own place of the source. */
+static unsigned long fake_copy(void *to, const void __user *from, unsigned long n)
+{
+	struct kunit *test = kunit_get_current_test();
+	struct rmp_test *t = rmp_test();
+
+	KUNIT_EXPECT_EQ(test, n, PAGE_SIZE);
+	KUNIT_EXPECT_EQ(test, (unsigned long)from, SOURCE + t->nr_copied * PAGE_SIZE);
+	KUNIT_EXPECT_PTR_EQ(test, to, __va(pfn_to_hpa(HEAD + t->first_copied + t->nr_copied)));
+	/* What is private cannot be written to any more. */
+	KUNIT_EXPECT_EQ(test, t->nr_private, 0);
+	if (t->copy_error == t->nr_copied)
+		return 1;
+	t->nr_copied++;
+	return 0;
 }
 
 static void fake_clflush(void *addr, unsigned int size)
@@ -218,6 +243,7 @@ static int rmp_kunit_init(struct kunit *test)
 	t->level_2m = NOBODY;
 	t->update_error = NOBODY;
 	t->reclaim_error = NOBODY;
+	t->copy_error = NOBODY;
 
 	t->svm.sev_info.active = true;
 	t->svm.sev_info.es_active = true;
@@ -237,6 +263,7 @@ static int rmp_kunit_init(struct kunit *test)
 	kunit_activate_static_stub(test, rmp_mock_get_page, fake_get_page);
 	kunit_activate_static_stub(test, rmp_mock_private_range, fake_private_range);
 	kunit_activate_static_stub(test, rmp_mock_share_range, fake_share_range);
+	kunit_activate_static_stub(test, rmp_mock_copy, fake_copy);
 	kunit_activate_static_stub(test, rmp_mock_clflush, fake_clflush);
 	kunit_activate_static_stub(test, rmp_mock_warn, fake_warn);
 	return 0;
@@ -505,6 +532,7 @@ static void expect_private_run(struct kunit *test, int first, int nr)
 	KUNIT_EXPECT_EQ(test, t->private_pfn, HEAD + first);
 	KUNIT_EXPECT_EQ(test, t->private_gpa, (HEAD_GFN + first) << PAGE_SHIFT);
 	KUNIT_EXPECT_EQ(test, t->nr_private, nr);
+	KUNIT_EXPECT_FALSE(test, t->private_immutable);
 }
 
 /* A run ends where the 2M does, or the shared pages; what has no entry is not given. */
@@ -529,6 +557,59 @@ static void test_private_run(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, sev_gmem_private_run(HEAD + 8, HEAD_GFN + 8, ASID), -ENOMEM);
 }
 
+/* Of @nr pages from @first on, @ret are the firmware's then, or none and that is why. */
+static void expect_populated(struct kunit *test, int first, int nr, bool copy, int ret)
+{
+	struct rmp_test *t = test->priv;
+	const void __user *src = copy ? (const void __user *)SOURCE : NULL;
+
+	t->first_copied = first;
+	t->nr_copied = 0;
+	t->nr_private = 0;
+	KUNIT_EXPECT_EQ(test, sev_gmem_populate_run(&t->svm.kvm, HEAD_GFN + first, HEAD + first,
+						    src, nr), ret);
+	if (ret <= 0)
+		return;
+
+	KUNIT_EXPECT_EQ(test, t->private_pfn, HEAD + first);
+	KUNIT_EXPECT_EQ(test, t->private_gpa, (HEAD_GFN + first) << PAGE_SHIFT);
+	KUNIT_EXPECT_EQ(test, t->nr_private, ret);
+	KUNIT_EXPECT_TRUE(test, t->private_immutable);
+	KUNIT_EXPECT_EQ(test, t->nr_copied, copy ? ret : 0);
+}
+
+/* What is to be launched is copied first, as far as that goes and the pages are shared. */
+static void test_populate_run(struct kunit *test)
+{
+	struct rmp_test *t = test->priv;
+
+	memset(t->assigned, 0, sizeof(t->assigned));
+	expect_populated(test, 0, NR_PAGES, true, NR_PAGES);
+	expect_populated(test, 0, NR_PAGES, false, NR_PAGES);
+	expect_populated(test, 8, 4, true, 4);
+
+	t->assigned[7] = true;
+	expect_populated(test, 0, 8, true, 7);
+	expect_populated(test, 7, 1, true, -EEXIST);
+	t->assigned[7] = false;
+
+	t->lookup_error = 6;
+	expect_populated(test, 4, 4, true, 2);
+	expect_populated(test, 6, 2, true, -EINVAL);
+	t->lookup_error = NOBODY;
+
+	t->copy_error = 3;
+	expect_populated(test, 4, 4, true, 3);
+	expect_populated(test, 4, 4, false, 4);
+	t->copy_error = 0;
+	expect_populated(test, 4, 4, true, -EFAULT);
+	KUNIT_EXPECT_EQ(test, t->nr_private, 0);
+	t->copy_error = NOBODY;
+
+	t->private_error = -ENOMEM;
+	expect_populated(test, 4, 4, true, -ENOMEM);
+}
+
 static struct kunit_case rmp_cases[] = {
 	KUNIT_CASE(test_merge),
 	KUNIT_CASE(test_update_error),
@@ -540,6 +621,7 @@ static struct kunit_case rmp_cases[] = {
 	KUNIT_CASE(test_not_snp_guest),
 	KUNIT_CASE(test_not_smashed),
 	KUNIT_CASE(test_private_run),
+	KUNIT_CASE(test_populate_run),
 	KUNIT_CASE(test_share_run),
 	KUNIT_CASE(test_share_run_refused),
 	{}

@@ -10,6 +10,9 @@
  * RMPUPDATE and PSMASH; the choices that these leave are those of the function that
  * each test names.
  */
+#include <linux/anon_inodes.h>
+#include <linux/fdtable.h>
+
 #include <kunit/test.h>
 #include <kunit/test-bug.h>
 
@@ -40,6 +43,9 @@ enum sev_call {
 	NO_CALL,
 	PRIVATE,	/* arg: level */
 	PRIVATE_RUN,	/* of 4K pages; which they are, lpage_rmp.c decides */
+	POPULATE_RUN,	/* arg: pages that are asked for */
+	LAUNCH,		/* by the firmware */
+	RECLAIM,	/* from the firmware */
 	SHARED,		/* arg: level */
 	PSMASH,		/* arg: result */
 	FLUSH,		/* arg: bytes */
@@ -76,6 +82,9 @@ struct sev_test {
 
 	int private_error;
 	u64 shared_error_pfn;
+	int run;		/* pages that a run has, or why there is none */
+	u64 launch_error_pfn;
+	struct file *sev;
 	int psmash_results[8];	/* of the first ones; the others succeed */
 	int nr_psmash;
 	/* What another CPU does while PSMASH fails */
@@ -175,6 +184,39 @@ static int fake_private_run(kvm_pfn_t pfn, gfn_t gfn, u32 asid)
 	if (sev_test()->private_error)
 		return sev_test()->private_error;
 	set_entry(pfn, PG_LEVEL_4K, true);
+	return 0;
+}
+
+static int fake_populate_run(struct kvm *kvm, gfn_t gfn, kvm_pfn_t pfn,
+			     const void __user *src, int nr)
+{
+	struct sev_event *event = new_event(POPULATE_RUN, pfn, nr);
+
+	event->gpa = gfn << PAGE_SHIFT;
+	return sev_test()->run;
+}
+
+static int fake_issue_cmd(struct file *file, unsigned int id, void *data, int *error)
+{
+	struct kunit *test = kunit_get_current_test();
+	struct sev_data_snp_launch_update *update = data;
+	u64 pfn = update->address >> PAGE_SHIFT;
+
+	KUNIT_EXPECT_PTR_EQ(test, file, sev_test()->sev);
+	KUNIT_EXPECT_EQ(test, id, SEV_CMD_SNP_LAUNCH_UPDATE);
+	KUNIT_EXPECT_TRUE(test, update->page_size == RMP_PG_SIZE_4K);
+	KUNIT_EXPECT_TRUE(test, update->page_type == KVM_SEV_SNP_PAGE_TYPE_ZERO);
+	new_event(LAUNCH, pfn, 0);
+	*error = pfn == sev_test()->launch_error_pfn ? SEV_RET_INVALID_PARAM : 0;
+	return *error ? -EIO : 0;
+}
+
+static int fake_do_cmd(int cmd, void *data, int *error)
+{
+	struct sev_data_snp_page_reclaim *reclaim = data;
+
+	KUNIT_EXPECT_EQ(kunit_get_current_test(), cmd, SEV_CMD_SNP_PAGE_RECLAIM);
+	new_event(RECLAIM, reclaim->paddr >> PAGE_SHIFT, 0);
 	return 0;
 }
 
@@ -289,6 +331,9 @@ static int sev_kunit_init(struct kunit *test)
 	kunit_activate_static_stub(test, sev_mock_lookup, fake_lookup);
 	kunit_activate_static_stub(test, sev_mock_make_private, fake_make_private);
 	kunit_activate_static_stub(test, sev_mock_private_run, fake_private_run);
+	kunit_activate_static_stub(test, sev_mock_populate_run, fake_populate_run);
+	kunit_activate_static_stub(test, sev_mock_issue_cmd, fake_issue_cmd);
+	kunit_activate_static_stub(test, sev_mock_do_cmd, fake_do_cmd);
 	kunit_activate_static_stub(test, sev_mock_make_shared, fake_make_shared);
 	kunit_activate_static_stub(test, sev_mock_psmash, fake_psmash);
 	kunit_activate_static_stub(test, sev_mock_clflush, fake_clflush);
@@ -574,6 +619,100 @@ static void test_prepare_update_error(struct kunit *test)
 	t->private_error = 0;
 	KUNIT_EXPECT_EQ(test, prepare(t, 2, ORDER_2M), 0);
 	expect_private(test, HEAD, HEAD_GFN, PG_LEVEL_2M);
+}
+
+static const struct file_operations no_fops;
+
+/* What KVM_SEV_SNP_LAUNCH_UPDATE does with 1 << @order pages of a block. */
+static int populate(struct kunit *test, int order)
+{
+	struct sev_gmem_populate_args args = { .type = KVM_SEV_SNP_PAGE_TYPE_ZERO };
+	struct sev_test *t = test->priv;
+	int ret;
+
+	args.sev_fd = anon_inode_getfd("[sev]", &no_fops, NULL, O_CLOEXEC);
+	KUNIT_ASSERT_GE(test, args.sev_fd, 0);
+	t->sev = fget(args.sev_fd);
+	ret = sev_gmem_post_populate(&t->svm.kvm, HEAD_GFN, HEAD, NULL, order, &args);
+	fput(t->sev);
+	close_fd(args.sev_fd);
+	return ret;
+}
+
+/* @nr pages of a run of four are launched, and then so many come back. */
+static void expect_launched(struct kunit *test, int nr, int back)
+{
+	struct sev_test *t = test->priv;
+	int i, n = 0;
+
+	expect_event(test, n++, POPULATE_RUN, HEAD, 4);
+	KUNIT_EXPECT_EQ(test, t->events[0].gpa, HEAD_GFN << PAGE_SHIFT);
+	for (i = 0; i < nr; i++)
+		expect_event(test, n++, LAUNCH, HEAD + i, 0);
+	for (i = nr - !!back; back--; i++) {
+		expect_event(test, n++, RECLAIM, HEAD + i, 0);
+		expect_event(test, n++, SHARED, HEAD + i, PG_LEVEL_4K);
+	}
+	expect_events(test, n);
+	/* That they are shared, the run has seen to. */
+	KUNIT_EXPECT_EQ(test, t->nr_lookups, 0);
+}
+
+/* A run is given to the firmware at once, and launched page by page. */
+static void test_populate_run(struct kunit *test)
+{
+	struct sev_test *t = test->priv;
+
+	t->run = 4;
+	KUNIT_EXPECT_EQ(test, populate(test, 2), 0);
+	expect_launched(test, 4, 0);
+
+	/* It is shorter than asked for, and KVM is told so. */
+	reset(t);
+	t->run = 3;
+	KUNIT_EXPECT_EQ(test, populate(test, 2), 3);
+	expect_launched(test, 3, 0);
+
+	reset(t);
+	t->run = -EEXIST;
+	KUNIT_EXPECT_EQ(test, populate(test, 2), -EEXIST);
+	expect_launched(test, 0, 0);
+}
+
+/* What has been launched stays so; the page that is refused comes back, and what follows. */
+static void test_populate_run_error(struct kunit *test)
+{
+	struct sev_test *t = test->priv;
+	int i;
+
+	for (i = 0; i < 4; i++) {
+		reset(t);
+		t->run = 4;
+		t->launch_error_pfn = HEAD + i;
+		KUNIT_EXPECT_EQ(test, populate(test, 2), i ?: -EIO);
+		expect_launched(test, i + 1, 4 - i);
+	}
+
+	reset(t);
+	t->run = 2;
+	t->launch_error_pfn = HEAD + 1;
+	KUNIT_EXPECT_EQ(test, populate(test, 2), 1);
+	expect_launched(test, 2, 1);
+}
+
+/* A single page is as before. */
+static void test_populate_one(struct kunit *test)
+{
+	struct sev_test *t = test->priv;
+
+	KUNIT_EXPECT_EQ(test, populate(test, 0), 0);
+	expect_event(test, 0, PRIVATE, HEAD, PG_LEVEL_4K);
+	KUNIT_EXPECT_TRUE(test, t->events[0].immutable);
+	expect_event(test, 1, LAUNCH, HEAD, 0);
+	expect_events(test, 2);
+
+	KUNIT_EXPECT_EQ(test, populate(test, 0), -EEXIST);
+	expect_events(test, 2);
 }
 
 static void test_large_possible(struct kunit *test)
@@ -1012,6 +1151,9 @@ static struct kunit_case sev_cases[] = {
 	KUNIT_CASE(test_prepare_again),
 	KUNIT_CASE(test_prepare_lookup_error),
 	KUNIT_CASE(test_prepare_update_error),
+	KUNIT_CASE(test_populate_run),
+	KUNIT_CASE(test_populate_run_error),
+	KUNIT_CASE(test_populate_one),
 	KUNIT_CASE(test_large_possible),
 	KUNIT_CASE(test_range_shared),
 	KUNIT_CASE(test_max_mapping_level),

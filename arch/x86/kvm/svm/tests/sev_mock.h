@@ -16,10 +16,13 @@
 #include <linux/kvm_host.h>
 #include <linux/mm.h>
 #include <linux/once_lite.h>
+#include <linux/psp-sev.h>
 
 #include <asm/sev.h>
 
 #include <kunit/static_stub.h>
+
+#include "../lpage_rmp.h"
 
 static bool sev_mock_platform_has(enum cc_attr attr)
 {
@@ -47,6 +50,26 @@ static int sev_mock_private_run(kvm_pfn_t pfn, gfn_t gfn, u32 asid)
 {
 	KUNIT_STATIC_STUB_REDIRECT(sev_mock_private_run, pfn, gfn, asid);
 	return sev_gmem_private_run(pfn, gfn, asid);
+}
+
+static int sev_mock_populate_run(struct kvm *kvm, gfn_t gfn, kvm_pfn_t pfn,
+				 const void __user *src, int nr)
+{
+	KUNIT_STATIC_STUB_REDIRECT(sev_mock_populate_run, kvm, gfn, pfn, src, nr);
+	return sev_gmem_populate_run(kvm, gfn, pfn, src, nr);
+}
+
+/* Commands of a guest's, by /dev/sev, and others. */
+static int sev_mock_issue_cmd(struct file *file, unsigned int id, void *data, int *error)
+{
+	KUNIT_STATIC_STUB_REDIRECT(sev_mock_issue_cmd, file, id, data, error);
+	return sev_issue_cmd_external_user(file, id, data, error);
+}
+
+static int sev_mock_do_cmd(int cmd, void *data, int *error)
+{
+	KUNIT_STATIC_STUB_REDIRECT(sev_mock_do_cmd, cmd, data, error);
+	return sev_do_cmd(cmd, data, error);
 }
 
 static int sev_mock_make_shared(u64 pfn, enum pg_level level)
@@ -116,6 +139,9 @@ static bool sev_mock_warn(bool condition)
 #define rmp_make_private	sev_mock_make_private
 #define rmp_make_shared		sev_mock_make_shared
 #define sev_gmem_private_run	sev_mock_private_run
+#define sev_gmem_populate_run	sev_mock_populate_run
+#define sev_issue_cmd_external_user sev_mock_issue_cmd
+#define sev_do_cmd		sev_mock_do_cmd
 #define psmash			sev_mock_psmash
 #define clflush_cache_range	sev_mock_clflush
 #define gfn_to_memslot		sev_mock_memslot

@@ -340,6 +340,22 @@ void guest_large(void)
 	guest_report(LARGE_READ_ALL);
 }
 
+static __always_inline uint64_t guest_count_launched(uint64_t gpa, uint64_t nr)
+{
+	uint64_t count = 0, i;
+
+	for (i = 0; i < nr; i++, gpa += PAGE_SIZE)
+		count += guest_read(gpa) == launched_word(gpa) &&
+			 guest_read(gpa + LAST_WORD) == launched_word(gpa + LAST_WORD);
+	return count;
+}
+
+void guest_check_launched(void)
+{
+	guest_report(guest_count_launched(LAUNCHED, HUGE_SIZE / PAGE_SIZE) +
+		     guest_count_launched(LAUNCHED_ODD, LAUNCHED_ODD_PAGES));
+}
+
 void guest_read_large(void)
 {
 	guest_validate_2m(LARGE_PAGE & ~(HUGE_SIZE - 1));

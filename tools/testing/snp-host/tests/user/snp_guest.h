@@ -73,6 +73,19 @@ void guest_psc_back(void);
 void guest_psc_page(void);
 
 /*
+ * Memory that is launched: 2M, and some pages from an odd one on.  The guest tells how many
+ * pages have in their first and last word what launched_word() says.
+ */
+#define LAUNCHED		DATA
+#define LAUNCHED_ODD		(3 * HUGE_SIZE + 3 * PAGE_SIZE)
+#define LAUNCHED_ODD_PAGES	100
+#define LAST_WORD		(PAGE_SIZE - sizeof(uint64_t))
+
+#define launched_word(gpa)	((gpa) ^ PATTERN)
+
+void guest_check_launched(void);
+
+/*
  * All that it has from DATA to the end, which is at LARGE_SIZE, validated by 2M where that
  * is possible, and written to; then one page of it shared, and private again.  It tells
  * after each step which one it was, or has found something wrong.

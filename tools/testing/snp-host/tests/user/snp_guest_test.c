@@ -10,6 +10,7 @@
 #include <fcntl.h>
 #include <linux/kvm.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 
 #include "kselftest.h"
 #include "snp_guest.h"
@@ -194,6 +195,72 @@ static void psc_by_page(void)
 	vm_destroy(&vm);
 }
 
+static void launch_bytes(struct snp_vm *vm, uint64_t gpa, uint64_t size)
+{
+	uint64_t end = gpa + size;
+
+	for (; gpa < end; gpa += PAGE_SIZE) {
+		*table(vm, gpa) = launched_word(gpa);
+		*table(vm, gpa + LAST_WORD) = launched_word(gpa + LAST_WORD);
+	}
+}
+
+static void set_readable(struct snp_vm *vm, uint64_t gpa, int readable)
+{
+	CHECK(!mprotect(table(vm, gpa), PAGE_SIZE, readable ? PROT_READ | PROT_WRITE : PROT_NONE));
+}
+
+/* KVM says how far it has come, wherever in the middle it has to give up. */
+static void launch_data(struct snp_vm *vm)
+{
+	uint64_t end = LAUNCHED_ODD + LAUNCHED_ODD_PAGES * PAGE_SIZE;
+	uint64_t hole = LAUNCHED_ODD + 21 * PAGE_SIZE;
+	uint64_t early = LAUNCHED_ODD + 50 * PAGE_SIZE;
+
+	launch_bytes(vm, LAUNCHED, HUGE_SIZE);
+	launch_bytes(vm, LAUNCHED_ODD, end - LAUNCHED_ODD);
+	CHECK_EQ(vm_launch_update(vm, LAUNCHED, HUGE_SIZE), 0);
+	CHECK_EQ(vm_launch_update(vm, LAUNCHED, HUGE_SIZE), -1);
+
+	CHECK_EQ(vm_launch_update(vm, early, PAGE_SIZE), 0);
+	set_readable(vm, hole, 0);
+	CHECK_EQ(vm_launch_update(vm, LAUNCHED_ODD, end - LAUNCHED_ODD), end - hole);
+	CHECK_EQ(vm_launch_update(vm, hole, end - hole), -1);
+	set_readable(vm, hole, 1);
+	CHECK_EQ(vm_launch_update(vm, hole, end - hole), end - early);
+	CHECK_EQ(vm_launch_update(vm, early + PAGE_SIZE, end - early - PAGE_SIZE), 0);
+}
+
+static void launched_memory(void)
+{
+	uint64_t before = test_assigned();
+	struct snp_vm vm;
+
+	vm_launch_with(&vm, MEM_SIZE, guest_check_launched, launch_data);
+	CHECK_EQ(test_assigned() - before,
+		 (LAUNCH_SIZE + HUGE_SIZE) / PAGE_SIZE + LAUNCHED_ODD_PAGES + 3);
+	vm_run(&vm);
+	CHECK_EQ(vm_report(&vm), HUGE_SIZE / PAGE_SIZE + LAUNCHED_ODD_PAGES);
+	vm_destroy(&vm);
+	CHECK_EQ(test_assigned(), before);
+}
+
+/* The firmware launches nothing more: what KVM has given it for that comes back. */
+static void launched_too_late(void)
+{
+	uint64_t assigned;
+	struct snp_vm vm;
+
+	vm_launch(&vm, MEM_SIZE, guest_private_memory);
+	assigned = test_assigned();
+	CHECK_EQ(vm_launch_update(&vm, DATA, 16 * PAGE_SIZE), -1);
+	CHECK_EQ(vm_launch_update(&vm, DATA, HUGE_SIZE), -1);
+	CHECK_EQ(test_assigned(), assigned);
+	vm_run(&vm);
+	CHECK_EQ(vm_report(&vm), PATTERN);
+	vm_destroy(&vm);
+}
+
 /* Whatever a guest had is the hypervisor's again. */
 static void nothing_stays_assigned(void)
 {
@@ -225,6 +292,8 @@ static const struct user_test tests[] = {
 	USER_TEST(psc_by_msr),
 	USER_TEST(psc_back_to_private),
 	USER_TEST(psc_by_page),
+	USER_TEST(launched_memory),
+	USER_TEST(launched_too_late),
 	USER_TEST(nothing_stays_assigned),
 };
 

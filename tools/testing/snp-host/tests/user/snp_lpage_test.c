@@ -379,6 +379,35 @@ static void launched_in_vain(void)
 	vm_destroy(&vm);
 }
 
+#define DIRECTMAP	"/sys/kernel/debug/x86/snp_directmap"
+
+/* How often a change of the RMP has looked at 2M of the direct map. */
+static uint64_t directmap_looks(void)
+{
+	return read_value(DIRECTMAP, "skipped_4k") + read_value(DIRECTMAP, "split_2m");
+}
+
+static void launch_block(struct snp_vm *vm)
+{
+	int counted = !access(DIRECTMAP, R_OK);
+	uint64_t looks = counted ? directmap_looks() : 0, splits = SPLITS();
+
+	CHECK_EQ(vm_launch_update(vm, LAUNCHED, HUGE_SIZE), 0);
+	CHECK(SPLITS() - splits <= 1);
+	/* A kernel that counts them knows ranges. */
+	if (counted)
+		CHECK_EQ(directmap_looks() - looks, 1);
+}
+
+/* A block is launched by one change of its pages, and one of the direct map. */
+static void launched_at_once(void)
+{
+	struct snp_vm vm;
+
+	vm_launch_with(&vm, LARGE_SIZE, guest_check_launched, launch_block);
+	vm_destroy(&vm);
+}
+
 /* Whatever a guest had is the hypervisor's again. */
 static void nothing_stays_assigned(void)
 {
@@ -488,6 +517,7 @@ static const struct user_test tests[] = {
 	USER_TEST(vmsa_while_merging),
 	USER_TEST(freed_page),
 	USER_TEST(launched_in_vain),
+	USER_TEST(launched_at_once),
 	USER_TEST(nothing_stays_assigned),
 };
 

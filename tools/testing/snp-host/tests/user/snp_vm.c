@@ -202,13 +202,28 @@ static void build_vmsa(struct snp_vm *vm)
 	vmsa[VMSA_FCW / 8] = 0x37f;
 }
 
-void vm_launch_vcpus(struct snp_vm *vm, uint64_t size, int nr, void (*fn)(uint64_t vcpu))
+int64_t vm_launch_update(struct snp_vm *vm, uint64_t gpa, uint64_t size)
 {
-	struct kvm_sev_snp_launch_start start = { .policy = 1ull << 16 | 1ull << 17 };
 	struct kvm_sev_snp_launch_update update = {
-		.len = LAUNCH_SIZE,
+		.gfn_start = gpa / PAGE_SIZE,
+		.uaddr = (uintptr_t)vm->mem + gpa,
+		.len = size,
 		.type = KVM_SEV_SNP_PAGE_TYPE_NORMAL,
 	};
+
+	if (sev_op(vm, KVM_SEV_SNP_LAUNCH_UPDATE, &update))
+		return -1;
+
+	/* What is left is told by all three. */
+	CHECK_EQ(update.gfn_start * PAGE_SIZE + update.len, gpa + size);
+	CHECK_EQ(update.uaddr - (uintptr_t)vm->mem, update.gfn_start * PAGE_SIZE);
+	return update.len;
+}
+
+static void vm_do_launch(struct snp_vm *vm, uint64_t size, int nr, void (*fn)(uint64_t vcpu),
+			 void (*more)(struct snp_vm *vm))
+{
+	struct kvm_sev_snp_launch_start start = { .policy = 1ull << 16 | 1ull << 17 };
 	struct kvm_sev_snp_launch_finish finish = {};
 	int i;
 
@@ -226,14 +241,26 @@ void vm_launch_vcpus(struct snp_vm *vm, uint64_t size, int nr, void (*fn)(uint64
 		set_registers(vm, i, fn);
 
 	CHECK_EQ(sev_op(vm, KVM_SEV_SNP_LAUNCH_START, &start), 0);
-	update.uaddr = (uintptr_t)vm->mem;
-	CHECK_EQ(sev_op(vm, KVM_SEV_SNP_LAUNCH_UPDATE, &update), 0);
+	CHECK_EQ(vm_launch_update(vm, 0, LAUNCH_SIZE), 0);
+	if (more)
+		more(vm);
 	CHECK_EQ(sev_op(vm, KVM_SEV_SNP_LAUNCH_FINISH, &finish), 0);
+}
+
+void vm_launch_vcpus(struct snp_vm *vm, uint64_t size, int nr, void (*fn)(uint64_t vcpu))
+{
+	vm_do_launch(vm, size, nr, fn, NULL);
 }
 
 void vm_launch(struct snp_vm *vm, uint64_t size, void (*fn)(void))
 {
-	vm_launch_vcpus(vm, size, 1, (void (*)(uint64_t))fn);
+	vm_launch_with(vm, size, fn, NULL);
+}
+
+void vm_launch_with(struct snp_vm *vm, uint64_t size, void (*fn)(void),
+		    void (*more)(struct snp_vm *vm))
+{
+	vm_do_launch(vm, size, 1, (void (*)(uint64_t))fn, more);
 }
 
 void vm_launch_in_vain(struct snp_vm *vm, uint64_t gpa)

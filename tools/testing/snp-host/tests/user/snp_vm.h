@@ -36,6 +36,16 @@ void vm_launch(struct snp_vm *vm, uint64_t size, void (*fn)(void));
  * There is a page at AP_TEMPLATE with the VMSA of one that is to run guest_ap().
  */
 void vm_launch_vcpus(struct snp_vm *vm, uint64_t size, int nr, void (*fn)(uint64_t vcpu));
+
+/* vm_launch() with more memory to be launched: by @more, by vm_launch_update(). */
+void vm_launch_with(struct snp_vm *vm, uint64_t size, void (*fn)(void),
+		    void (*more)(struct snp_vm *vm));
+
+/*
+ * Have what is in the shared memory at @gpa launched, as private memory.  How many bytes
+ * of it KVM says are left, or -1.
+ */
+int64_t vm_launch_update(struct snp_vm *vm, uint64_t gpa, uint64_t size);
 void vm_destroy(struct snp_vm *vm);
 
 /* Have KVM copy to a private page at @gpa, and fail when half of it is done. */
