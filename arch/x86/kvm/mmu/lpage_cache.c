@@ -12,7 +12,7 @@
 #include <linux/kvm_host.h>
 #include <linux/slab.h>
 
-#include "lpage.h"
+#include "lpage_cache.h"
 #include "mmu.h"
 #include "mmu_internal.h"
 

@@ -184,27 +184,18 @@ static u64 lpage_merged(struct kvm *kvm, gfn_t gfn)
 	       ((kvm->arch.lpage.merged + 1) & (PAGES_PER_2M - 1));
 }
 
-/* The block cannot go away, but be invalidated if memory of it fails. */
-static void lpage_put_back_block(kvm_pfn_t pfn, void *data)
+/* With RMP entries of 4K, a vCPU would fault on a huge SPTE without end. */
+static void lpage_merge_block(struct lpage_back *back)
 {
-	struct lpage_back *back = data;
 	struct kvm *kvm = back->kvm;
-	int level, r;
+	int r;
 
-	back->private.pfn = pfn;
-	level = kvm_x86_call(gmem_max_mapping_level)(kvm, pfn, true);
-	if (!level || level >= PG_LEVEL_2M) {
-		lpage_map_private(back);
-		return;
-	}
-
-	/* With RMP entries of 4K, a vCPU would fault on a huge SPTE without end. */
 	WRITE_ONCE(kvm->arch.lpage.merging, lpage_merging(back->gfn));
 	/* Before it is looked at who must not be disturbed by this. */
 	smp_mb();
 	back->merged = true;
 	back->r = 0;
-	r = kvm_x86_call(gmem_merge)(kvm, pfn, back->gfn, lpage_map_private, back);
+	r = kvm_x86_call(gmem_merge)(kvm, back->private.pfn, back->gfn, lpage_map_private, back);
 	if (r)
 		back->r = -ENOENT;
 	else
@@ -216,7 +207,20 @@ static void lpage_put_back_block(kvm_pfn_t pfn, void *data)
 	wake_up_var(&kvm->arch.lpage.merging);
 
 	atomic64_inc(r ? &kvm->stat.lpage_merge_failed : &kvm->stat.lpage_merged);
-	trace_kvm_mmu_lpage_merge(back->gfn, pfn, r);
+	trace_kvm_mmu_lpage_merge(back->gfn, back->private.pfn, r);
+}
+
+/* The block cannot go away, but be invalidated if memory of it fails. */
+static void lpage_put_back_block(kvm_pfn_t pfn, void *data)
+{
+	struct lpage_back *back = data;
+	int level = kvm_x86_call(gmem_max_mapping_level)(back->kvm, pfn, true);
+
+	back->private.pfn = pfn;
+	if (!level || level >= PG_LEVEL_2M)
+		lpage_map_private(back);
+	else
+		lpage_merge_block(back);
 }
 
 static int lpage_put_back_private(struct kvm *kvm, struct kvm_memory_slot *slot,

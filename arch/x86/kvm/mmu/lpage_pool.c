@@ -10,7 +10,7 @@
 #include <linux/sched/signal.h>
 #include <linux/slab.h>
 
-#include "lpage.h"
+#include "lpage_pool.h"
 #include "mmu.h"
 #include "mmu_internal.h"
 

@@ -53,6 +53,7 @@
 #include <linux/sched/signal.h>
 
 #include "lpage.h"
+#include "lpage_spte.h"
 #include "mmu.h"
 #include "mmu_internal.h"
 #include "mmutrace.h"

@@ -18,9 +18,6 @@
  * the bitmap after the other, and lets go of it between two words if others wait
  * for it.
  *
- * Before memory becomes private or shared, the huge pages that lie across an end of
- * it are split without protecting anything.
- *
  * No RCU critical section is longer than a batch or a word.
  */
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
@@ -29,6 +26,7 @@
 #include <linux/sched/signal.h>
 
 #include "lpage.h"
+#include "lpage_spte.h"
 #include "mmu.h"
 #include "mmu_internal.h"
 #include "mmutrace.h"

@@ -6,7 +6,7 @@
  */
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
-#include "lpage.h"
+#include "lpage_spte.h"
 #include "mmu.h"
 #include "mmu_internal.h"
 #include "spte.h"

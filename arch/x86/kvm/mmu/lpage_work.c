@@ -28,6 +28,7 @@
 #include <linux/workqueue.h>
 
 #include "lpage.h"
+#include "lpage_work.h"
 #include "mmu.h"
 #include "mmu_internal.h"
 #include "tdp_mmu.h"

@@ -7,7 +7,7 @@
 #include <linux/mm.h>
 
 #include "lpage_kunit.h"
-#include "mmu/lpage.h"
+#include "mmu/lpage_pool.h"
 #include "mmu/mmu_internal.h"
 
 /* What a pool takes at least, if that much is wanted. */

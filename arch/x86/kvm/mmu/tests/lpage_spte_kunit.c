@@ -21,7 +21,7 @@
 #include <linux/kvm_host.h>
 #include <linux/prandom.h>
 
-#include "mmu/lpage.h"
+#include "mmu/lpage_spte.h"
 #include "lpage_kunit.h"
 #include "mmu/mmu_internal.h"
 
