@@ -379,8 +379,16 @@ void expect_smm_count(struct slot *smm, u64 count);
 
 #define NPT_PAGES	6	/* PML4, PDPT, and PDs for 4 GiB */
 #define NPT_PD		2
-#define NPT_TABLE	(PTE_PRESENT_MASK | PTE_WRITABLE_MASK | PTE_USER_MASK)
-#define NPT_LARGE	(NPT_TABLE | PTE_LARGE_MASK)
+#define NPT_TABLE	(NPT_PRESENT | NPT_WRITABLE | NPT_USER)
+#define NPT_LARGE	(NPT_TABLE | NPT_PAGE_SIZE)
+
+/* They are those of any page table. */
+#define NPT_PRESENT	BIT_ULL(0)
+#define NPT_WRITABLE	BIT_ULL(1)
+#define NPT_USER	BIT_ULL(2)
+#define NPT_ACCESSED	BIT_ULL(5)
+#define NPT_DIRTY	BIT_ULL(6)
+#define NPT_PAGE_SIZE	BIT_ULL(7)
 
 /* Identity for 4 GiB, in the first pages of the slot. */
 void l1_build_npt(struct slot *s);

@@ -99,9 +99,10 @@ static void guest_l1(struct svm_test_data *svm, u64 npt)
 	static unsigned long stack[512];
 	struct vmcb *vmcb = svm->vmcb;
 
-	generic_svm_setup(svm, guest_l2, &stack[ARRAY_SIZE(stack) - 1]);
+	generic_svm_setup(svm, guest_l2);
+	vmcb->save.rsp = (u64)&stack[ARRAY_SIZE(stack) - 1];
 	if (npt) {
-		vmcb->control.nested_ctl |= SVM_NESTED_CTL_NP_ENABLE;
+		vmcb->control.misc_ctl |= SVM_MISC_ENABLE_NP;
 		vmcb->control.nested_cr3 = npt;
 	}
 
@@ -145,7 +146,7 @@ static void vm_setup(struct test_vm *t)
 {
 	virt_map_level(t->vm, TEST_GPA - TEST_MARGIN, TEST_GPA - TEST_MARGIN,
 		       TEST_MARGIN + TEST_SPACE, PG_LEVEL_2M);
-	t->ops = addr_gva2hva(t->vm, (vm_vaddr_t)guest_ops);
+	t->ops = addr_gva2hva(t->vm, (gva_t)guest_ops);
 }
 
 static void vm_set_mode(struct test_vm *t, enum log_mode mode)
@@ -219,7 +220,7 @@ void vm_new_protected(struct test_vm *t, int nr_vcpus)
 
 void vm_new_nested(struct test_vm *t, u64 npt)
 {
-	vm_vaddr_t svm_gva;
+	gva_t svm_gva;
 
 	if (!kvm_cpu_has(X86_FEATURE_SVM) || !kvm_cpu_has(X86_FEATURE_NPT))
 		skip("needs nested SVM with NPT");

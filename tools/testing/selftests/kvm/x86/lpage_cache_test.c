@@ -101,10 +101,11 @@ static void l1_enter(struct svm_test_data *svm, u64 npt, struct work *work)
 	struct vmcb *vmcb = svm->vmcb;
 
 	if (!(rdmsr(MSR_EFER) & EFER_SVME)) {
+		generic_svm_setup(svm, guest_l2);
 		/* As after a call. */
-		generic_svm_setup(svm, guest_l2, work->stack + sizeof(work->stack) - 8);
+		vmcb->save.rsp = (u64)work->stack + sizeof(work->stack) - 8;
 		if (npt) {
-			vmcb->control.nested_ctl |= SVM_NESTED_CTL_NP_ENABLE;
+			vmcb->control.misc_ctl |= SVM_MISC_ENABLE_NP;
 			vmcb->control.nested_cr3 = npt;
 		}
 	}
@@ -181,7 +182,7 @@ static u64 part(int idx)
 static void many_new(struct many_vm *m)
 {
 	const bool npt = kvm_cpu_has(X86_FEATURE_NPT);
-	vm_vaddr_t svm_gva = 0;
+	gva_t svm_gva = 0;
 	struct slot own;
 	int i;
 
@@ -196,7 +197,7 @@ static void many_new(struct many_vm *m)
 		vcpu_args_set(m->vcpu[i], 3, (u64)i, svm_gva,
 			      npt ? TEST_GPA + part(i) : 0ull);
 	}
-	m->works = addr_gva2hva(m->t.vm, (vm_vaddr_t)works);
+	m->works = addr_gva2hva(m->t.vm, (gva_t)works);
 	memset(m->works, 0, sizeof(works));
 	slot_add(&m->t, &m->s, TEST_SLOT, TEST_GPA, TEST_SPACE, alloc_sparse());
 	for (i = 0; i < MANY_VCPUS; i++) {

@@ -77,7 +77,7 @@ static void run_vcpu(uint64_t cmd)
 
 static void *vcpu_thread(void *arg)
 {
-	kvm_pin_this_task_to_pcpu(*(int *)arg);
+	pin_self_to_cpu(*(int *)arg);
 	run_vcpu(UCALL_DONE);
 	return NULL;
 }
@@ -163,7 +163,7 @@ int main(int argc, char *argv[])
 	TEST_REQUIRE(kvm_has_cap(KVM_CAP_PRE_FAULT_MEMORY));
 	TEST_ASSERT(size && !(size % SZ_2M), "-b must be a multiple of 2M");
 	pick_cpus(cpus);
-	kvm_pin_this_task_to_pcpu(cpus[0]);
+	pin_self_to_cpu(cpus[0]);
 
 	vm = __vm_create_with_one_vcpu(&vcpu, size / PAGE_SIZE, guest_code);
 	vm_userspace_mem_region_add(vm, src, TEST_ADDR, TEST_SLOT, size / PAGE_SIZE, 0);
@@ -179,7 +179,7 @@ int main(int argc, char *argv[])
 	all.size = size;
 	vcpu_ioctl(vcpu, KVM_PRE_FAULT_MEMORY, &all);
 
-	g = addr_gva2hva(vm, (vm_vaddr_t)&gap);
+	g = addr_gva2hva(vm, (gva_t)&gap);
 	TEST_ASSERT(!pthread_create(&thread, NULL, vcpu_thread, &cpus[1]),
 		    "pthread_create() failed");
 

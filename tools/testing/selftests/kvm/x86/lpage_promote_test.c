@@ -1036,9 +1036,8 @@ static void test_nested_guest(void)
 #define TRACE_DIR	"/sys/kernel/tracing/instances/lpage_promote_test"
 #define TRACE_EVENT(e)	TRACE_DIR "/events/kvmmmu/" e "/enable"
 
-/* The bits of a leaf SPTE in NPT, where they are those of any page table. */
-#define NPT_LEAF_RW	(PTE_PRESENT_MASK | PTE_WRITABLE_MASK | PTE_ACCESSED_MASK | \
-			 PTE_DIRTY_MASK | PTE_LARGE_MASK)
+/* The bits of a leaf SPTE in NPT. */
+#define NPT_LEAF_RW	(NPT_PRESENT | NPT_WRITABLE | NPT_ACCESSED | NPT_DIRTY | NPT_PAGE_SIZE)
 
 /*
  * Each decision is traced.  It is also where the bits show that nothing else

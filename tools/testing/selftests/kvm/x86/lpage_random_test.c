@@ -503,7 +503,7 @@ static void visit_add(struct slot *s, u64 page)
 		cmd->visit[cmd->nr++].gva = s->gpa + page * SZ_4K;
 }
 
-static void run_guest(void)
+static void enter_guest(void)
 {
 	struct ucall uc;
 
@@ -532,7 +532,7 @@ static void visit_all(struct slot *s, enum visit_type type)
 	for (i = 0; i < cmd->nr && type == VISIT_WRITE; i++)
 		cmd->visit[i].value = new_value();
 
-	run_guest();
+	enter_guest();
 
 	for (i = 0; i < cmd->nr; i++) {
 		page = (cmd->visit[i].gva - s->gpa) / SZ_4K;
@@ -659,7 +659,7 @@ static void op_prefault(struct slot *s)
 	 * A change of slots may have made the vCPU's root obsolete.  In 6.12 the
 	 * vCPU gets a new one only when it runs, and the ioctl waits for it forever.
 	 */
-	run_guest();
+	enter_guest();
 	while (range.size)
 		vcpu_ioctl(vcpu, KVM_PRE_FAULT_MEMORY, &range);
 	for (i = first; i < first + nr && s->logged; i++)
@@ -1185,7 +1185,7 @@ static void life_begin(void)
 	region = memslot2region(vm, 0);
 	TEST_ASSERT(!madvise(region->host_mem, region->region.memory_size, MADV_DONTFORK),
 		    "madvise(MADV_DONTFORK) failed");
-	cmd = addr_gva2hva(vm, (vm_vaddr_t)&guest_cmd);
+	cmd = addr_gva2hva(vm, (gva_t)&guest_cmd);
 
 	nr_arenas = rnd_range(2, MAX_ARENAS);
 	for (i = 0; i < nr_arenas; i++)

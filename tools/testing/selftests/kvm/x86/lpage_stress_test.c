@@ -939,7 +939,7 @@ static void __noreturn vm_main(u64 state)
 		vm_enable_cap(t.vm, KVM_CAP_DISABLE_QUIRKS2, KVM_X86_QUIRK_SLOT_ZAP_ALL);
 	if (one_in(&state, 2) && have_lpage_split())
 		use_threads(&t, SZ_2M, 1 + rnd(&state, 4));
-	g = addr_gva2hva(t.vm, (vm_vaddr_t)&guest);
+	g = addr_gva2hva(t.vm, (gva_t)&guest);
 	g->seed = rnd64(&state);
 	for (i = 0; i < NR_REGIONS; i++)
 		region_init(&regions[i], i, &state);
