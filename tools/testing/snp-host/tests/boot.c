@@ -42,7 +42,7 @@ static void read_syscfg(void *result)
 {
 	u64 val;
 
-	rdmsrl(MSR_AMD64_SYSCFG, val);
+	rdmsrq(MSR_AMD64_SYSCFG, val);
 	if ((val & SYSCFG_SNP) == SYSCFG_SNP)
 		atomic_inc(result);
 }
@@ -61,14 +61,14 @@ static void snp_enable_is_sticky(struct test *t)
 {
 	u64 syscfg, val, base;
 
-	rdmsrl(MSR_AMD64_SYSCFG, syscfg);
-	wrmsrl_safe(MSR_AMD64_SYSCFG, syscfg & ~(u64)MSR_AMD64_SYSCFG_SNP_EN);
-	rdmsrl(MSR_AMD64_SYSCFG, val);
+	rdmsrq(MSR_AMD64_SYSCFG, syscfg);
+	wrmsrq_safe(MSR_AMD64_SYSCFG, syscfg & ~(u64)MSR_AMD64_SYSCFG_SNP_EN);
+	rdmsrq(MSR_AMD64_SYSCFG, val);
 	EXPECT(t, val & MSR_AMD64_SYSCFG_SNP_EN);
 
-	rdmsrl(MSR_AMD64_RMP_BASE, base);
-	wrmsrl_safe(MSR_AMD64_RMP_BASE, base + SZ_2M);
-	rdmsrl(MSR_AMD64_RMP_BASE, val);
+	rdmsrq(MSR_AMD64_RMP_BASE, base);
+	wrmsrq_safe(MSR_AMD64_RMP_BASE, base + SZ_2M);
+	rdmsrq(MSR_AMD64_RMP_BASE, val);
 	EXPECT_EQ(t, val, base);
 }
 
@@ -77,8 +77,8 @@ static void rmp_msrs_count_in_8k(struct test *t)
 {
 	u64 base, end;
 
-	rdmsrl(MSR_AMD64_RMP_BASE, base);
-	rdmsrl(MSR_AMD64_RMP_END, end);
+	rdmsrq(MSR_AMD64_RMP_BASE, base);
+	rdmsrq(MSR_AMD64_RMP_END, end);
 	EXPECT_EQ(t, base & (SZ_8K - 1), 0);
 	EXPECT_EQ(t, end & (SZ_8K - 1), SZ_8K - 1);
 	EXPECT(t, end > base);

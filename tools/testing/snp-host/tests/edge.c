@@ -138,11 +138,11 @@ static void snp_cannot_be_enabled(struct test *t)
 {
 	u64 syscfg, val;
 
-	rdmsrl(MSR_AMD64_SYSCFG, syscfg);
+	rdmsrq(MSR_AMD64_SYSCFG, syscfg);
 	EXPECT(t, syscfg & MSR_AMD64_SYSCFG_MEM_ENCRYPT);
-	EXPECT(t, wrmsrl_safe(MSR_AMD64_SYSCFG, syscfg | MSR_AMD64_SYSCFG_SNP_EN));
-	EXPECT_EQ(t, wrmsrl_safe(MSR_AMD64_SYSCFG, syscfg | MSR_AMD64_SYSCFG_MFDM), 0);
-	rdmsrl(MSR_AMD64_SYSCFG, val);
+	EXPECT(t, wrmsrq_safe(MSR_AMD64_SYSCFG, syscfg | MSR_AMD64_SYSCFG_SNP_EN));
+	EXPECT_EQ(t, wrmsrq_safe(MSR_AMD64_SYSCFG, syscfg | MSR_AMD64_SYSCFG_MFDM), 0);
+	rdmsrq(MSR_AMD64_SYSCFG, val);
 	EXPECT_EQ(t, val, syscfg | MSR_AMD64_SYSCFG_MFDM);
 }
 

@@ -166,7 +166,7 @@ u64 guest_run(struct guest_vm *s)
 	u64 vmsa = s->vmsa_pfn ?: s->g.memory->pfn + VMSA_PAGE + s->vmpl;
 
 	svm_init_vmcb(s->asid, TLB_CONTROL_FLUSH_ALL_ASID);
-	c->nested_ctl |= SVM_NESTED_CTL_SEV_ENABLE | SVM_NESTED_CTL_SEV_ES_ENABLE;
+	c->misc_ctl |= SVM_MISC_ENABLE_SEV | SVM_MISC_ENABLE_SEV_ES;
 	c->vmsa_pa = PFN_PHYS(vmsa);
 	kernel_fpu_begin();
 	svm_on(&flags);

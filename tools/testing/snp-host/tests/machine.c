@@ -12,7 +12,7 @@
 #include <linux/slab.h>
 #include <linux/tracepoint.h>
 #include <asm/msr.h>
-#include <asm/tlbflush.h>
+#include <asm/special_insns.h>
 
 #include "snp_test.h"
 
@@ -132,7 +132,11 @@ void split_undo(struct split *s)
 
 void flush_everywhere(void *unused)
 {
-	__flush_tlb_all();
+	unsigned long cr4 = __read_cr4();
+
+	/* Whenever PGE changes, global pages included (APM 2, 5.5.3) */
+	asm volatile("mov %0, %%cr4" : : "r" (cr4 ^ X86_CR4_PGE) : "memory");
+	asm volatile("mov %0, %%cr4" : : "r" (cr4) : "memory");
 }
 
 void *kernel_symbol(const char *name)
@@ -318,8 +322,8 @@ static int rmp_table_map(void)
 
 	if (!cc_platform_has(CC_ATTR_HOST_SEV_SNP))
 		return 0;
-	rdmsrl(MSR_AMD64_RMP_BASE, rmp_base);
-	rdmsrl(MSR_AMD64_RMP_END, end);
+	rdmsrq(MSR_AMD64_RMP_BASE, rmp_base);
+	rdmsrq(MSR_AMD64_RMP_END, end);
 	rmp_size = end + 1 - rmp_base;
 	table = memremap(rmp_base, rmp_size, MEMREMAP_WB);
 	if (!table)

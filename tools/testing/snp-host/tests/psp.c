@@ -103,9 +103,9 @@ static void refused_before_init(struct test *t)
 /* ABI, SNP_INIT_EX: no core may have a save area, which would be the hypervisor's. */
 static void no_init_with_hsave(struct test *t)
 {
-	EXPECT_EQ(t, wrmsrl_on_cpu(0, MSR_VM_HSAVE_PA, __pa(fw_page)), 0);
+	EXPECT_EQ(t, wrmsrq_on_cpu(0, MSR_VM_HSAVE_PA, __pa(fw_page)), 0);
 	EXPECT_EQ(t, platform_init(0), SEV_RET_INVALID_CONFIG);
-	EXPECT_EQ(t, wrmsrl_on_cpu(0, MSR_VM_HSAVE_PA, 0), 0);
+	EXPECT_EQ(t, wrmsrq_on_cpu(0, MSR_VM_HSAVE_PA, 0), 0);
 }
 
 /* From here on the page that the status is written to must be the firmware's. */

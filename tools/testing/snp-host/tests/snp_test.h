@@ -15,6 +15,7 @@
 #include <linux/pci.h>
 #include <linux/types.h>
 #include <asm/asm.h>
+#include <asm/microcode.h>	/* and cpuid(), which has a header of its own in mainline */
 #include <asm/pgtable.h>
 #include <asm/sev.h>
 

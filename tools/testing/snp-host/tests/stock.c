@@ -36,12 +36,12 @@ static void msrs_are_zero(struct test *t)
 	int i;
 
 	for (i = 0; i < ARRAY_SIZE(msrs); i++) {
-		EXPECT_EQ(t, rdmsrl_safe(msrs[i], &val), 0);
+		EXPECT_EQ(t, rdmsrq_safe(msrs[i], &val), 0);
 		EXPECT_EQ(t, val, 0);
 	}
 	/* And what is written to them is gone. */
-	wrmsrl_safe(MSR_AMD64_SYSCFG, MSR_AMD64_SYSCFG_SNP_EN | MSR_AMD64_SYSCFG_MEM_ENCRYPT);
-	EXPECT_EQ(t, rdmsrl_safe(MSR_AMD64_SYSCFG, &val), 0);
+	wrmsrq_safe(MSR_AMD64_SYSCFG, MSR_AMD64_SYSCFG_SNP_EN | MSR_AMD64_SYSCFG_MEM_ENCRYPT);
+	EXPECT_EQ(t, rdmsrq_safe(MSR_AMD64_SYSCFG, &val), 0);
 	EXPECT_EQ(t, val, 0);
 }
 

@@ -80,22 +80,22 @@ void svm_init_vmcb(u32 asid, u8 tlb_control)
 	c->tlb_ctl = tlb_control;
 	/* Interrupts are the host's, which has them off. */
 	c->int_ctl = V_INTR_MASKING_MASK;
-	c->nested_ctl = SVM_NESTED_CTL_NP_ENABLE;
+	c->misc_ctl = SVM_MISC_ENABLE_NP;
 	c->nested_cr3 = __pa(vm.pml4);
 }
 
 void svm_on(unsigned long *flags)
 {
 	local_irq_save(*flags);
-	rdmsrl(MSR_EFER, vm.efer);
-	rdmsrl(MSR_VM_HSAVE_PA, vm.hsave_before);
-	wrmsrl(MSR_EFER, vm.efer | EFER_SVME);
-	wrmsrl(MSR_VM_HSAVE_PA, __pa(vm.hsave));
+	rdmsrq(MSR_EFER, vm.efer);
+	rdmsrq(MSR_VM_HSAVE_PA, vm.hsave_before);
+	wrmsrq(MSR_EFER, vm.efer | EFER_SVME);
+	wrmsrq(MSR_VM_HSAVE_PA, __pa(vm.hsave));
 }
 
 void svm_off(unsigned long flags)
 {
-	wrmsrl(MSR_VM_HSAVE_PA, vm.hsave_before);
-	wrmsrl(MSR_EFER, vm.efer);
+	wrmsrq(MSR_VM_HSAVE_PA, vm.hsave_before);
+	wrmsrq(MSR_EFER, vm.efer);
 	local_irq_restore(flags);
 }

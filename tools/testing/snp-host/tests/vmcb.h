@@ -6,6 +6,8 @@
 #ifndef VMCB_H
 #define VMCB_H
 
+#include <linux/bitops.h>
+#include <linux/mm.h>
 #include <asm/svm.h>
 
 #include "snp_test.h"
