@@ -17,6 +17,9 @@
 #define misc_ctl nested_ctl
 #define SVM_MISC_ENABLE_NP SVM_NESTED_CTL_NP_ENABLE
 
+/* Asked for, 6.12 says that it has none of these flags. */
+#define KVM_CAP_GUEST_MEMFD_FLAGS 244
+
 /* Mainline has a stack for the nested guest; our tests have one of their own anyway. */
 #define generic_svm_setup(svm, guest_rip) generic_svm_setup(svm, guest_rip, NULL)
 
