@@ -10,7 +10,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DELETE_ON_ERROR:
 
-# "make kernel BASE=7.x" is for the newest mainline kernel that Debian has.
+# BASE=7.x is the newest mainline kernel that Debian has: kernel, check, bench and series.
 BASE ?= 6.12
 export BASE
 
@@ -21,10 +21,10 @@ groups := $(if $(filter run bench host selftests kernel stress check check-%,$(g
 	  $(if $(filter snp-host bench check check-bench check-directmap check-snp-host check-strict,$(goals)),snp) \
 	  $(if $(filter check check-%,$(goals)),check)
 
-# Everything else is for 6.12 so far.
+# Everything else is modules, or shows them.
 ifneq ($(BASE),6.12)
-ifneq ($(filter-out series kernel mainline clean help,$(goals)),)
-$(error BASE=$(BASE) is for "make series" and "make kernel"; leave it out for the others)
+ifneq ($(filter-out series kernel mainline host snp-host check check-% stress bench clean help,$(goals)),)
+$(error BASE=$(BASE) is for series, kernel, check, stress and bench; leave it out for the others)
 endif
 endif
 
@@ -65,7 +65,13 @@ stock: sources
 selftests: sources
 	@scripts/prepare selftests
 
+ifeq ($(BASE),7.x)
+host: mainline
+	@scripts/kernel stock release
+	@scripts/prepare selftests
+else
 host: modules selftests
+endif
 
 snp-host: ## QEMU with an emulated SEV-SNP host
 	@scripts/snp-host
@@ -82,10 +88,10 @@ kernel: $(if $(filter 7.x,$(BASE)),mainline,sources) ## two small kernels with o
 run: host ## the main job: stock beside ours on a test host, as table, TSV and SVG
 	@scripts/run
 
-bench: host snp-host stock ## count instructions, stock against ours, into build/results/bench.tsv
+bench: host snp-host $(if $(filter 6.12,$(BASE)),stock) ## count instructions, stock against ours, into build/results/bench.tsv
 	@scripts/bench
 
-check: host snp-host stock kernel ## all tests; ends with "N passed, N failed, N skipped"
+check: host snp-host $(if $(filter 6.12,$(BASE)),stock) kernel ## all tests; ends with "N passed, N failed, N skipped"
 	@scripts/check
 
 # check-STAGE runs one stage; the stages are the files of scripts/check.d.
@@ -93,7 +99,9 @@ $(stages:%=check-%): check-%: host
 	@scripts/check $*
 
 check-bench check-directmap check-snp-host check-strict: snp-host
+ifeq ($(BASE),6.12)
 check-bench: stock
+endif
 check-style check-kernel check-kunit check-directmap check-fault check-stress: kernel
 
 stress: host kernel ## SECONDS=N of random load on the debug kernel (60)

@@ -13,18 +13,15 @@
 # the folder of build/results for what it leaves.
 on_kernel()
 {
-	local kernel=$top/build/kernel/$1/bzImage out=$top/build/results/$2 options=()
-	local tests test
+	local kernel=$kernels/$1/bzImage out=$results/$2 options=() test
 
-	[ -n "${KREL:-}" ] || die "KREL is not set; set it to the kernel release, as in build/RELEASE"
 	[ -r "$kernel" ] || die "no $kernel; run make kernel"
-	tests=$top/build/$KREL/selftests/lpage
 	shift 2
 	while [ "$1" != -- ]; do
 		options+=("$1")
 		shift
 	done
-	for test in "$tests"/lpage_*; do
+	for test in "$selftests"/lpage/lpage_*; do
 		options+=(--file "$test:/payload/${test##*/}")
 	done
 
@@ -59,6 +56,6 @@ kernel_results()
 	# The test's own status says no more than its results do.
 	case $status in
 	0 | 1) tap_ok "$name: the kernel has nothing to complain about" ;;
-	*) tap_not_ok "$name: the kernel has nothing to complain about # exit status $status; see $top/build/results" ;;
+	*) tap_not_ok "$name: the kernel has nothing to complain about # exit status $status; see $results" ;;
 	esac
 }

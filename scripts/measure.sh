@@ -3,14 +3,18 @@
 #
 # Measuring stock KVM and ours on the test host; shared by scripts/run and
 # scripts/bench.  Source it after setting $here and lib.sh.
+#
+# On mainline (BASE=7.x), stock is the kernel without our changes, and both are hosts
+# of their own.
 
-[ -n "${KREL:-}" ] || die "KREL is not set; set it to the kernel release, as in build/RELEASE"
 # shellcheck disable=SC2154 # $here is set by who sources this
-build=$(cd "$here/.." && pwd)/build
-results=$build/results
+top=$(cd "$here/.." && pwd)
+# shellcheck source=scripts/base.sh
+. "$top/scripts/base.sh"
+build=$top/build
 mkdir -p "$results"
 
-# Which modules to measure, in this order.
+# Which to measure, in this order.
 kvms="stock patched"
 # How what is measured as stock is loaded.
 load_stock="modprobe kvm-amd"
@@ -21,12 +25,18 @@ time_up=die
 boot()
 {
 	local name=$1 code=$2 kvm label command line
+	local options=(--payload "$build/$KREL/modules") load_stock=$load_stock
+	local load_patched="/scripts/kvm-modules load /payload/modules"
 
 	shift 2
+	if [ "$base" = 7.x ]; then
+		options=(--kernel "$kernels/${kvms/patched/release}/bzImage")
+		load_stock=: load_patched=:
+	fi
 	"$here/test-host" --out "$results/$name" --timeout 600 \
 		--append "hugepagesz=1G hugepages=1 hugepagesz=2M hugepages=160" "$@" \
-		--payload "$build/$KREL/modules" "$build/$KREL/selftests/lpage" \
-		--file "$build/$KREL/selftests/upstream/dirty_log_perf_test:/payload/lpage/dirty_log_perf_test" \
+		"${options[@]}" --payload "$selftests/lpage" \
+		--file "$selftests/upstream/dirty_log_perf_test:/payload/lpage/dirty_log_perf_test" \
 		-- "
 set -e
 cd lpage
@@ -39,7 +49,7 @@ run()
 for kvm in $kvms; do
 	case \$kvm in
 	stock) $load_stock ;;
-	patched) /scripts/kvm-modules load /payload/modules ;;
+	patched) $load_patched ;;
 	esac
 	$code
 done" | while IFS= read -r line; do
@@ -57,11 +67,18 @@ done" | while IFS= read -r line; do
 # Run CODE, shell code that calls "run LABEL COMMAND...", on stock modules and
 # then on ours, in one boot.  Prints what the commands say, led by the modules
 # and the LABEL.  The rows of lpage_perf_test have 12 columns then.  The logs
-# are in build/results/NAME.
+# are in build/results/NAME; those of mainline's kernels in 7.x/NAME-stock and
+# 7.x/NAME-patched.
 measure()
 {
-	local name=$1 rows rc try
+	local name=$1 rows rc try kvm
 
+	if [ "$base" = 7.x ] && [[ $kvms == *" "* ]]; then
+		for kvm in $kvms; do
+			kvms=$kvm measure "$name-$kvm" "${@:2}"
+		done
+		return
+	fi
 	for try in 1 2 3; do
 		rc=0
 		rows=$(boot "$@") || rc=$?
