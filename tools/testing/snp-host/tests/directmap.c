@@ -11,7 +11,7 @@
 
 #include "directmap.h"
 
-#ifdef rmp_make_private_range
+#ifdef SNP_TEST_DIRECTMAP
 
 static int make_private(struct block *b, int i)
 {
@@ -470,4 +470,4 @@ static const struct test_case cases[] = {
 
 TEST_GROUP(directmap, cases, .needs_snp = true);
 
-#endif /* rmp_make_private_range */
+#endif /* SNP_TEST_DIRECTMAP */

@@ -20,7 +20,7 @@
 
 #include "directmap.h"
 
-#ifdef rmp_make_private_range
+#ifdef SNP_TEST_DIRECTMAP
 
 static unsigned int churn_ops = 1000000;
 module_param(churn_ops, uint, 0);
@@ -502,4 +502,4 @@ static const struct test_case cases[] = {
 
 TEST_GROUP(directmap_churn, cases, .needs_snp = true);
 
-#endif /* rmp_make_private_range */
+#endif /* SNP_TEST_DIRECTMAP */

@@ -8,7 +8,7 @@
 
 #include "directmap.h"
 
-#ifdef rmp_make_private_range
+#ifdef SNP_TEST_DIRECTMAP
 
 #define FILE_SIZE	SZ_16K
 
@@ -273,4 +273,4 @@ bool dm_set_restore(struct test *t, bool on)
 	return EXPECT(t, len == 1);
 }
 
-#endif /* rmp_make_private_range */
+#endif /* SNP_TEST_DIRECTMAP */

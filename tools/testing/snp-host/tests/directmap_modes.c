@@ -10,7 +10,7 @@
 
 #include "directmap.h"
 
-#ifdef rmp_make_private_range
+#ifdef SNP_TEST_DIRECTMAP
 
 /*
  * Fault injection, which has to be told to fail allocations that may wait, and of single
@@ -238,4 +238,4 @@ static const struct test_case left_cases[] = {
 
 TEST_GROUP(directmap_left, left_cases, .needs_snp = true);
 
-#endif /* rmp_make_private_range */
+#endif /* SNP_TEST_DIRECTMAP */

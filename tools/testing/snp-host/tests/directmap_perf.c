@@ -44,7 +44,7 @@ struct way {
 
 static const struct way one_by_one = { "single", private_one_by_one, shared_one_by_one };
 
-#ifdef rmp_make_private_range
+#ifdef SNP_TEST_DIRECTMAP
 static int private_at_once(u64 pfn, int nr)
 {
 	return rmp_make_private_range(pfn, GPA, nr, TEST_ASID, false);

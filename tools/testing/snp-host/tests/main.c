@@ -38,7 +38,7 @@ static const struct test_group *const all_groups[] = {
 	&guest_group,
 	&stock_group,
 	&directmap_perf_group,
-#ifdef rmp_make_private_range
+#ifdef SNP_TEST_DIRECTMAP
 	&directmap_group,
 	&directmap_churn_group,
 	&directmap_fault_group,

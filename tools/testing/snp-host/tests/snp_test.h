@@ -68,7 +68,7 @@ extern const struct test_group guest_group;
 extern const struct test_group stock_group;
 extern const struct test_group directmap_perf_group;
 /* Of a kernel that splits the direct map in batches and puts it back */
-#ifdef rmp_make_private_range
+#ifdef SNP_TEST_DIRECTMAP
 extern const struct test_group directmap_group;
 extern const struct test_group directmap_churn_group;
 extern const struct test_group directmap_fault_group;
