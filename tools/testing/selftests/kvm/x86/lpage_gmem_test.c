@@ -144,7 +144,7 @@ static void test_flags(void)
 	expect_create(&t, SZ_2M + SZ_4K, GUEST_MEMFD_FLAG_LPAGE, EINVAL);
 	expect_create(&t, SZ_2M + SZ_4K, 0, 0);
 	/* Those of mainline are not ours to take, and not for blocks where it has them. */
-	base = kvm_check_cap(KVM_CAP_GUEST_MEMFD_FLAGS);
+	base = vm_check_cap(t.vm, KVM_CAP_GUEST_MEMFD_FLAGS);
 	for (i = 0; i < 2; i++) {
 		expect_create(&t, SZ_2M, BIT(i), base & BIT(i) ? 0 : EINVAL);
 		expect_create(&t, SZ_2M, BIT(i) | GUEST_MEMFD_FLAG_LPAGE, EINVAL);
