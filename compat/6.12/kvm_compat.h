@@ -58,6 +58,7 @@ static inline int rmp_make_shared_range(u64 pfn, unsigned long nr)
  * Mainline, with TDX: roots that mirror page tables which the TDX module owns, and
  * an enum of the types of roots to select.  6.12 selects by a bool, valid or all.
  */
+#define KVM_LPAGE_NO_MIRROR
 #define KVM_DIRECT_ROOTS true
 
 static inline bool is_mirror_sp(const struct kvm_mmu_page *sp)
@@ -132,6 +133,9 @@ static inline int kvm_lpage_call_gmem_merge(struct kvm *kvm, kvm_pfn_t pfn, gfn_
 	return kvm_x86_call(gmem_merge)(kvm, pfn, gfn, map, data);
 }
 
+/* Mainline populates guest_memfd page by page. */
+#define KVM_LPAGE_POPULATE
+
 /* Mainline counts pages, and has a name of its own for what is done at the end. */
 #ifdef CONFIG_HAVE_KVM_ARCH_GMEM_PREPARE
 #define CONFIG_HAVE_KVM_ARCH_GMEM_CONVERT 1
@@ -185,5 +189,22 @@ static inline u64 make_huge_spte(struct kvm *kvm, u64 small_spte, int level)
 
 	return huge_spte;
 }
+
+/*
+ * What the KUnit suites know of SPTEs.  Mainline keeps execute permission apart for user mode,
+ * has moved bits for that, and takes it that there are pages to execute only, where 6.12
+ * adds R to every EPT SPTE on CPUs without them.
+ */
+#define LPAGE_KUNIT_COMPAT
+#define LPAGE_EPT_XU			0ull
+#define LPAGE_EPT_HOST_WRITABLE		BIT_ULL(57)
+#define LPAGE_EPT_MMU_WRITABLE		BIT_ULL(58)
+#define LPAGE_EPT_SAVED_SHIFT		54
+#define lpage_set_ept_masks(enc)	kvm_mmu_set_ept_masks((enc)->has_ad, (enc)->exec_only)
+#define lpage_save_new_masks(test)				\
+do {								\
+	lpage_kunit_save_var(test, shadow_x_mask);		\
+	lpage_kunit_save_var(test, shadow_memtype_mask);	\
+} while (0)
 
 #endif /* __KVM_LPAGE_COMPAT_H */

@@ -23,7 +23,9 @@
 #define END_GFN		(FIRST_1G + PAGES_1G + PAGES_2M + PAGES_2M / 2)
 
 struct attrs_test {
+	/* As the vendor module's, which may have more after KVM's. */
 	struct kvm kvm;
+	u8 vendor[PAGE_SIZE];
 	struct kvm_memory_slot slot;
 };
 
@@ -100,17 +102,23 @@ static void set_attrs(struct kunit *test, u64 start, u64 end, unsigned long attr
 }
 
 /*
- * The largest page for a GFN if it is private, as for shared memory the host's mapping
- * matters as well.
+ * The largest page for a GFN if it is private, and backed by as large a page, as for
+ * shared memory the host's mapping matters as well.
  */
 static int level_at(struct kunit *test, u64 gfn)
 {
+	struct kvm_page_fault fault = {
+		.is_private = true,
+		.max_level = PG_LEVEL_1G,
+	};
 	struct attrs_test *t = test->priv;
 	unsigned long attrs = kvm_get_memory_attributes(&t->kvm, gfn);
 	int level;
 
 	store(test, gfn, gfn + 1, PRIVATE);
-	level = kvm_mmu_max_mapping_level(&t->kvm, &t->slot, gfn, PG_LEVEL_1G);
+	read_lock(&t->kvm.mmu_lock);
+	level = kvm_mmu_max_mapping_level(&t->kvm, &fault, &t->slot, gfn);
+	read_unlock(&t->kvm.mmu_lock);
 	store(test, gfn, gfn + 1, attrs);
 	return level;
 }

@@ -236,7 +236,7 @@ static void test_sequence(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, t->kvm.mmu_invalidate_seq, SEQ + 1);
 }
 
-/* So many of one batch, and one if the firmware has to merge it. */
+/* So many of one batch. */
 static void test_budget(struct kunit *test)
 {
 	struct convert_test *t = test->priv;
@@ -254,9 +254,18 @@ static void test_budget(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, t->nr_promotes, 1);
 	KUNIT_EXPECT_EQ(test, budget, 1);
 	mutex_unlock(&t->kvm.slots_lock);
+}
+
+/* One if the firmware has to merge it. */
+static void test_budget_merge(struct kunit *test)
+{
+	struct convert_test *t = test->priv;
+	int i;
 
 	t->level = PG_LEVEL_4K;
-	for (i = 1; i < NR_2M; i++) {
+	for (i = 0; i < NR_2M; i++)
+		waits(test, i, 0, HZ);
+	for (i = 0; i < NR_2M; i++) {
 		unmix(t);
 		KUNIT_EXPECT_EQ(test, state(t, i), LPAGE_RANGE_BACK);
 		if (i + 1 < NR_2M)
@@ -345,6 +354,7 @@ static struct kunit_case convert_cases[] = {
 	KUNIT_CASE(test_again),
 	KUNIT_CASE(test_sequence),
 	KUNIT_CASE(test_budget),
+	KUNIT_CASE(test_budget_merge),
 	KUNIT_CASE(test_merging),
 	KUNIT_CASE(test_merged),
 	KUNIT_CASE(test_no_mm),

@@ -6,6 +6,9 @@
 #ifndef __KVM_X86_MMU_TESTS_LPAGE_CONVERT_MOCK_H
 #define __KVM_X86_MMU_TESTS_LPAGE_CONVERT_MOCK_H
 
+/* That of lpage_convert.c, for the headers that it includes are included here. */
+#define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
+
 #include <linux/kvm_host.h>
 
 #include <kunit/static_stub.h>

@@ -21,8 +21,9 @@
 #define EPT_ENCODING						\
 	.read = LPAGE_EPT_R,					\
 	.exec = LPAGE_EPT_X,					\
-	.host_writable = BIT_ULL(57),				\
-	.mmu_writable = BIT_ULL(58),				\
+	.user_exec = LPAGE_EPT_XU,				\
+	.host_writable = LPAGE_EPT_HOST_WRITABLE,		\
+	.mmu_writable = LPAGE_EPT_MMU_WRITABLE,			\
 	.memtype = GENMASK_ULL(6, 3),				\
 	.ept = true
 
@@ -34,7 +35,7 @@
 
 #define EPT_PRESENT	(SPTE_MMU_PRESENT_MASK | BIT_ULL(63))
 
-static const struct lpage_encoding encodings[] = {
+const struct lpage_encoding lpage_encodings[NR_LPAGE_ENCODINGS] = {
 	{ .name = "npt", NPT_ENCODING },
 	{ .name = "npt_sme47", NPT_ENCODING, .c_bit = BIT_ULL(47) },
 	{ .name = "npt_sme51", NPT_ENCODING, .c_bit = BIT_ULL(51) },
@@ -44,16 +45,9 @@ static const struct lpage_encoding encodings[] = {
 	{ .name = "ept_noad_xo", EPT_ENCODING, .present = EPT_PRESENT, .exec_only = true },
 };
 
-const void *lpage_encoding_gen_params(const void *prev, char *desc)
+void lpage_encoding_desc(const struct lpage_encoding *enc, char *desc)
 {
-	const struct lpage_encoding *next = prev;
-
-	next = next ? next + 1 : encodings;
-	if (next == encodings + ARRAY_SIZE(encodings))
-		return NULL;
-
-	strscpy(desc, next->name, KUNIT_PARAM_DESC_SIZE);
-	return next;
+	strscpy(desc, enc->name, KUNIT_PARAM_DESC_SIZE);
 }
 
 struct saved {
@@ -86,10 +80,10 @@ static void save_masks(struct kunit *test)
 {
 	u64 *masks[] = {
 		&shadow_host_writable_mask, &shadow_mmu_writable_mask,
-		&shadow_nx_mask, &shadow_x_mask, &shadow_user_mask,
+		&shadow_nx_mask, &shadow_user_mask,
 		&shadow_accessed_mask, &shadow_dirty_mask, &shadow_mmio_value,
 		&shadow_mmio_mask, &shadow_mmio_access_mask, &shadow_present_mask,
-		&shadow_memtype_mask, &shadow_me_value, &shadow_me_mask,
+		&shadow_me_value, &shadow_me_mask,
 		&shadow_acc_track_mask, &shadow_nonpresent_or_rsvd_mask,
 		&shadow_nonpresent_or_rsvd_lower_gfn_mask,
 	};
@@ -97,8 +91,9 @@ static void save_masks(struct kunit *test)
 
 	for (i = 0; i < ARRAY_SIZE(masks); i++)
 		lpage_kunit_save(test, masks[i], sizeof(*masks[i]));
-	lpage_kunit_save(test, &enable_mmio_caching, sizeof(enable_mmio_caching));
-	lpage_kunit_save(test, &nx_huge_pages, sizeof(nx_huge_pages));
+	lpage_save_new_masks(test);
+	lpage_kunit_save_var(test, enable_mmio_caching);
+	lpage_kunit_save_var(test, nx_huge_pages);
 }
 
 static bool have_vms(void)
@@ -129,7 +124,7 @@ struct kvm *lpage_kunit_kvm(struct kunit *test, const struct lpage_encoding *enc
 	kvm_mmu_reset_all_pte_masks();
 	lpage_kunit_set(test, kvm_x86_ops.get_mt_mask, enc->ept ? get_mt_mask : NULL);
 	if (enc->ept)
-		kvm_mmu_set_ept_masks(enc->has_ad, enc->exec_only);
+		lpage_set_ept_masks(enc);
 	kvm_mmu_set_me_spte_mask(enc->c_bit, enc->c_bit);
 
 	kvm = kunit_kzalloc(test, sizeof(*kvm), GFP_KERNEL);

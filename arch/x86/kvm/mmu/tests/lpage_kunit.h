@@ -21,6 +21,7 @@ struct lpage_encoding {
 	u64 present;		/* in each present SPTE */
 	u64 read;		/* optional permission to read, or U */
 	u64 exec;		/* set to execute */
+	u64 user_exec;		/* the same in user mode, where it is apart */
 	u64 no_exec;		/* set not to */
 	u64 accessed;
 	u64 dirty;
@@ -33,14 +34,48 @@ struct lpage_encoding {
 	bool exec_only;
 };
 
-/* A parameter generator: all kinds of CPU, whatever the one at hand is. */
-const void *lpage_encoding_gen_params(const void *prev, char *desc);
+/*
+ * All kinds of CPU, whatever the one at hand is.  A suite that takes them as parameters
+ * makes its generator by LPAGE_ENCODING_PARAM.
+ */
+#define NR_LPAGE_ENCODINGS	7
+extern const struct lpage_encoding lpage_encodings[NR_LPAGE_ENCODINGS];
+
+void lpage_encoding_desc(const struct lpage_encoding *enc, char *desc);
+
+#define LPAGE_ENCODING_PARAM	\
+	KUNIT_ARRAY_PARAM(lpage_encoding, lpage_encodings, lpage_encoding_desc)
 
 #define NR_SPTES	512
 
 #define LPAGE_EPT_R	BIT_ULL(0)
 #define LPAGE_EPT_X	BIT_ULL(2)
-#define LPAGE_EPT_RWX	GENMASK_ULL(2, 0)
+
+#ifndef LPAGE_KUNIT_COMPAT
+/* Execution in user mode, and what is KVM's own. */
+#define LPAGE_EPT_XU			BIT_ULL(10)
+#define LPAGE_EPT_HOST_WRITABLE		BIT_ULL(53)
+#define LPAGE_EPT_MMU_WRITABLE		BIT_ULL(55)
+
+/* Where an SPTE that tracks accesses keeps R, X and XU. */
+#define LPAGE_EPT_SAVED_SHIFT		52
+
+/* Of what kvm_mmu_reset_all_pte_masks() sets, that which has come or changed. */
+#define lpage_save_new_masks(test)				\
+do {								\
+	lpage_kunit_save_var(test, shadow_xs_mask);		\
+	lpage_kunit_save_var(test, shadow_xu_mask);		\
+	lpage_kunit_save_var(test, kvm_ad_enabled);		\
+} while (0)
+
+#define lpage_set_ept_masks(enc)	kvm_mmu_set_ept_masks((enc)->has_ad)
+
+/* What kvm_cpu_dirty_log_size() returns. */
+#define lpage_dirty_log_size(kvm)	((kvm)->arch.cpu_dirty_log_size)
+#endif
+
+#define LPAGE_EPT_RX	(LPAGE_EPT_R | LPAGE_EPT_X | LPAGE_EPT_XU)
+#define LPAGE_EPT_RWX	(LPAGE_EPT_RX | PT_WRITABLE_MASK)
 
 #define LPAGE_LARGE	BIT_ULL(7)
 
@@ -54,10 +89,13 @@ struct kvm *lpage_kunit_kvm(struct kunit *test, const struct lpage_encoding *enc
 /* Give @sp, all zero otherwise, a page table of SPTEs at @level until then. */
 void lpage_kunit_table(struct kunit *test, struct kvm_mmu_page *sp, int level);
 
-/* Set a variable until the test case is over. */
+/* Restore a variable when the test case is over. */
+#define lpage_kunit_save_var(test, var)	lpage_kunit_save(test, &(var), sizeof(var))
+
+/* Set it until then. */
 #define lpage_kunit_set(test, var, value)					\
 do {										\
-	lpage_kunit_save(test, &(var), sizeof(var));				\
+	lpage_kunit_save_var(test, var);					\
 	(var) = (value);							\
 } while (0)
 

@@ -12,6 +12,8 @@
 
 #include "lpage_kunit.h"
 
+LPAGE_ENCODING_PARAM;
+
 #define PAGES_2M	512
 #define PAGES_1G	(512 * 512)
 

@@ -7,6 +7,8 @@
 
 #include "lpage_kunit.h"
 
+LPAGE_ENCODING_PARAM;
+
 /* An address that is not memory, so that no page is marked dirty for a test. */
 #define NO_MEMORY	BIT_ULL(45)
 
@@ -20,11 +22,6 @@ struct masked_test {
 	u64 old[NR_SPTES];
 	struct rnd_state rnd;
 };
-
-/* What kvm_cpu_dirty_log_size() returns. */
-#ifndef lpage_dirty_log_size
-#define lpage_dirty_log_size(kvm) ((kvm)->arch.cpu_dirty_log_size)
-#endif
 
 static struct masked_test *masked_test_begin(struct kunit *test, int pml)
 {

@@ -25,6 +25,8 @@
 #include "lpage_kunit.h"
 #include "mmu/mmu_internal.h"
 
+LPAGE_ENCODING_PARAM;
+
 struct spte_test {
 	struct kunit *test;
 	const struct lpage_encoding *m;
@@ -68,19 +70,19 @@ static bool is_tracked(const struct lpage_encoding *m, u64 spte)
 	return m->ept && ad_disabled(spte) && !(spte & LPAGE_EPT_RWX);
 }
 
-/* R and X move up by 54 bits, W goes. */
+/* Permissions to read and to execute move up, W goes. */
 static u64 track(u64 spte)
 {
-	u64 saved = spte & (LPAGE_EPT_R | LPAGE_EPT_X);
+	u64 saved = spte & LPAGE_EPT_RX;
 
-	return (spte & ~LPAGE_EPT_RWX) | saved << 54;
+	return (spte & ~LPAGE_EPT_RWX) | saved << LPAGE_EPT_SAVED_SHIFT;
 }
 
 static u64 untrack(u64 spte)
 {
-	u64 saved = (spte >> 54) & (LPAGE_EPT_R | LPAGE_EPT_X);
+	u64 saved = (spte >> LPAGE_EPT_SAVED_SHIFT) & LPAGE_EPT_RX;
 
-	return (spte & ~(LPAGE_EPT_RWX | (LPAGE_EPT_R | LPAGE_EPT_X) << 54)) | saved;
+	return (spte & ~(LPAGE_EPT_RWX | LPAGE_EPT_RX << LPAGE_EPT_SAVED_SHIFT)) | saved;
 }
 
 static u64 large_size(int level)
@@ -99,7 +101,7 @@ static u64 promoted(struct spte_test *t, u64 any, int level, bool all_tracked)
 
 	spte |= LPAGE_LARGE;
 	if (t->nx) {
-		spte &= ~m->exec;
+		spte &= ~(m->exec | m->user_exec);
 		spte |= m->no_exec;
 	}
 	if (spte & m->mmu_writable) {
@@ -166,9 +168,12 @@ static void add_permissions(struct spte_test *t, u64 attr)
 	u64 perm;
 	int i;
 
-	for (i = 0; i < 4; i++) {
+	for (i = 0; i < 8; i++) {
 		perm = i & 1 ? m->read : 0;
 		perm |= i & 2 ? m->exec : m->no_exec;
+		perm |= i & 4 ? m->user_exec : 0;
+		if ((i & 4) && !m->user_exec)
+			continue;
 		if (m->ept && !((attr | perm) & LPAGE_EPT_RWX))
 			continue;
 		/* R is not optional but on CPUs with execute-only pages. */
@@ -360,6 +365,8 @@ static u64 vary(struct spte_test *t, u64 spte, unsigned int how)
 	}
 	if (how & VARY_EXEC) {
 		spte ^= m->exec | m->no_exec;
+		if (rnd(t, 2))
+			spte ^= m->user_exec;
 		if (m->ept && !(spte & LPAGE_EPT_RWX))
 			spte |= m->exec;
 	}
@@ -464,7 +471,7 @@ static void check_table(struct spte_test *t, int level)
 
 	may_differ |= large_size(level + 1) - SZ_4K;
 	if (t->nx)
-		may_differ |= m->exec | m->no_exec;
+		may_differ |= m->exec | m->no_exec | m->user_exec;
 	uniform = !((any ^ all) & ~may_differ);
 	if (kvm_lpage_scan_is_uniform(t->kvm, &scan, level + 1) != uniform) {
 		failed(t, "all 0x%llx, any 0x%llx: uniform %d, want %d",

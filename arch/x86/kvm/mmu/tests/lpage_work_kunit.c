@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * How work is cut, shared out and paced.  Included by lpage_work.c, for the
- * functions and the parameters that only it knows.
+ * How work is cut, shared out and paced, and which roots it goes through.  Included by
+ * lpage_work.c, for the functions and the parameters that only it knows.
  */
 #include "lpage_kunit.h"
 
@@ -353,6 +353,94 @@ static void test_run_paced(struct kunit *test)
 			8 * NSEC_PER_SEC / 32);
 }
 
+/* Roots that a walk may come by, in the order of the list. */
+struct root_test {
+	struct kvm *kvm;
+	struct kvm_mmu_page roots[6];
+};
+
+static struct root_test *root_test_begin(struct kunit *test)
+{
+	struct root_test *t = kunit_kzalloc(test, sizeof(*t), GFP_KERNEL);
+	struct kvm_mmu_page *root;
+	int i;
+
+	KUNIT_ASSERT_NOT_NULL(test, t);
+	t->kvm = work_kvm(test);
+	rwlock_init(&t->kvm->mmu_lock);
+	INIT_LIST_HEAD(&t->kvm->arch.tdp_mmu_roots);
+	for (i = 0; i < ARRAY_SIZE(t->roots); i++) {
+		root = &t->roots[i];
+		root->tdp_mmu_page = true;
+		refcount_set(&root->tdp_mmu_root_count, 1);
+		list_add_tail(&root->link, &t->kvm->arch.tdp_mmu_roots);
+	}
+
+	return t;
+}
+
+/* The walk sees the roots of which @want has a bit, and no others. */
+static void expect_roots(struct kunit *test, struct root_test *t, int as_id, u32 want)
+{
+	struct kvm_mmu_page *root;
+	u32 got = 0;
+	int i;
+
+	read_lock(&t->kvm->mmu_lock);
+	kvm_lpage_for_each_root(t->kvm, root, as_id) {
+		KUNIT_EXPECT_EQ(test, refcount_read(&root->tdp_mmu_root_count), 2);
+		KUNIT_EXPECT_FALSE(test, got >> (root - t->roots));
+		got |= BIT(root - t->roots);
+	}
+	read_unlock(&t->kvm->mmu_lock);
+
+	KUNIT_EXPECT_EQ(test, got, want);
+	KUNIT_EXPECT_FALSE(test, t->kvm->vm_bugged);
+	for (i = 0; i < ARRAY_SIZE(t->roots); i++)
+		KUNIT_EXPECT_EQ(test, refcount_read(&t->roots[i].tdp_mmu_root_count), 1);
+}
+
+/* Valid ones, of one address space. */
+static void test_roots(struct kunit *test)
+{
+	struct root_test *t = root_test_begin(test);
+
+	expect_roots(test, t, 0, 0x3f);
+	expect_roots(test, t, 1, 0);
+
+	t->roots[1].role.smm = true;
+	t->roots[5].role.smm = true;
+	expect_roots(test, t, 0, 0x1d);
+	expect_roots(test, t, 1, 0x22);
+
+	t->roots[0].role.invalid = true;
+	t->roots[3].role.invalid = true;
+	t->roots[5].role.invalid = true;
+	expect_roots(test, t, 0, 0x14);
+	expect_roots(test, t, 1, 0x02);
+}
+
+#ifndef KVM_LPAGE_NO_MIRROR
+/* Roots that mirror page tables of the TDX module's are not for us to change. */
+static void test_mirror_roots(struct kunit *test)
+{
+	struct root_test *t = root_test_begin(test);
+	int i;
+
+	for (i = 0; i < ARRAY_SIZE(t->roots); i++) {
+		t->roots[i].role.is_mirror = true;
+		expect_roots(test, t, 0, 0x3f & ~BIT(i));
+		t->roots[i].role.is_mirror = false;
+	}
+
+	for (i = 0; i < ARRAY_SIZE(t->roots); i++)
+		t->roots[i].role.is_mirror = true;
+	expect_roots(test, t, 0, 0);
+	t->roots[4].role.is_mirror = false;
+	expect_roots(test, t, 0, 0x10);
+}
+#endif
+
 static struct kunit_case lpage_work_cases[] = {
 	KUNIT_CASE(test_chunk),
 	KUNIT_CASE(test_cap),
@@ -363,6 +451,10 @@ static struct kunit_case lpage_work_cases[] = {
 	KUNIT_CASE(test_run),
 	KUNIT_CASE(test_run_killed),
 	KUNIT_CASE(test_run_paced),
+	KUNIT_CASE(test_roots),
+#ifndef KVM_LPAGE_NO_MIRROR
+	KUNIT_CASE(test_mirror_roots),
+#endif
 	{}
 };
 
