@@ -158,7 +158,7 @@ static void get_2m(struct kunit *test)
 	t->pfn = page_to_pfn(t->page);
 	if (level_of(t->addr) < PG_LEVEL_2M)
 		kunit_skip(test, "the direct map is made of 4K pages here");
-	memset(page_address(t->page), 0x5a, PMD_SIZE);
+	memset64(page_address(t->page), 0x5a5a5a5a5a5a5a5aull, PMD_SIZE / sizeof(u64));
 }
 
 /* There and back: the same entry, the same contents, the same counts. */

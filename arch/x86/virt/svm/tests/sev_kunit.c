@@ -14,6 +14,7 @@
 #define __DISABLE_EXPORTS
 
 /* Before the header that declares them, so that they have prototypes. */
+#define __snp_leak_pages	rmp_kunit_leak_pages
 #define kdump_sev_callback	rmp_kunit_kdump_sev_callback
 #define psmash			rmp_kunit_psmash
 #define rmp_make_private	rmp_kunit_make_private
@@ -25,10 +26,11 @@
 #define snp_directmap_update	rmp_kunit_directmap_update
 #define snp_dump_hva_rmpentry	rmp_kunit_dump_hva_rmpentry
 #define snp_fixup_e820_tables	rmp_kunit_fixup_e820_tables
-#define snp_leak_pages		rmp_kunit_leak_pages
 #define snp_lookup_rmpentry	rmp_kunit_lookup_rmpentry
+#define snp_prepare		rmp_kunit_prepare
 #define snp_probe_rmptable_info	rmp_kunit_probe_rmptable_info
 #define snp_rmptable_init	rmp_kunit_rmptable_init
+#define snp_shutdown		rmp_kunit_shutdown
 
 #include <linux/amd-iommu.h>
 #include <linux/cc_platform.h>
@@ -231,7 +233,7 @@ static void mock_dump_stack(void)
 
 #define cc_platform_has	mock_cc_platform_has
 #undef core_param_cb
-#define core_param_cb(...)
+#define core_param_cb(name, ops, ...)	static const void *mock_##name __used = (ops)
 #define direct_map_collapse	mock_direct_map_collapse
 #define direct_map_free_tables	mock_direct_map_free_tables
 #define direct_map_split	mock_direct_map_split
@@ -242,6 +244,10 @@ static void mock_dump_stack(void)
 #define pfn_valid	mock_pfn_valid
 #define queue_delayed_work	mock_queue_delayed_work
 #define walk_system_ram_range	mock_walk_system_ram_range
+
+/* RMPREAD would be the processor's, and not read the table. */
+#undef cpu_feature_enabled
+#define cpu_feature_enabled(feature)	((void)(feature), false)
 
 /* The tests change what the kernel sets at boot only. */
 #undef __ro_after_init
@@ -259,6 +265,27 @@ static void mock_dump_stack(void)
 #undef cc_platform_has
 #undef get_page
 #undef queue_delayed_work
+
+#ifndef RMP_KUNIT_COMPAT
+/* An RMP of one segment is how the kernel has one that knows no segments. */
+static struct rmp_segment_desc rmp_segments[2];
+static struct rmp_segment_desc *rmp_segment_descs[3];
+
+static void rmp_set_table(struct raw_entry *entries, unsigned int nr)
+{
+	rmp_segments[0] = (struct rmp_segment_desc) {
+		.rmp_entry = (struct rmpentry_raw *)entries,
+		.max_index = nr,
+	};
+	rmp_segment_descs[0] = &rmp_segments[0];
+	rmp_segment_table = entries ? rmp_segment_descs : NULL;
+	rst_max_index = 1;
+	set_rmp_segment_info(RMPTABLE_NON_SEGMENTED_SHIFT);
+}
+
+/* Is a PFN without an entry worth a warning? */
+#define RMP_LOOKUP_WARNS	0
+#endif
 
 /* The instruction at regs->ip, if it is one of the two, with the test's result. */
 static int emulate(struct notifier_block *nb, unsigned long what, void *data)
@@ -314,8 +341,7 @@ static int rmp_init(struct kunit *test)
 	rmp_test = t;
 	for_each_possible_cpu(cpu)
 		memset(per_cpu_ptr(&snp_directmap_stats, cpu), 0, sizeof(snp_directmap_stats));
-	rmptable = (struct rmpentry *)t->entries;
-	rmptable_max_pfn = NR_PFNS - 1;
+	rmp_set_table(t->entries, NR_PFNS);
 	test->priv = t;
 	return register_die_notifier(&emulator);
 }
@@ -331,7 +357,7 @@ static void rmp_exit(struct kunit *test)
 	snp_presplit = false;
 	snp_presplit_done = false;
 	snp_directmap_restore = true;
-	rmptable = NULL;
+	rmp_set_table(NULL, 0);
 	rmp_test = NULL;
 }
 
@@ -441,12 +467,46 @@ static void test_lookup_ends(struct kunit *test)
 	expect_quiet(test);
 
 	KUNIT_EXPECT_EQ(test, snp_lookup_rmpentry(NR_PFNS, &assigned, &level), -EFAULT);
-	KUNIT_EXPECT_EQ(test, t->warnings, 1);
+	KUNIT_EXPECT_EQ(test, t->warnings, RMP_LOOKUP_WARNS);
 	KUNIT_EXPECT_EQ(test, snp_lookup_rmpentry(~0ull, &assigned, &level), -EFAULT);
-	KUNIT_EXPECT_EQ(test, t->warnings, 2);
+	KUNIT_EXPECT_EQ(test, t->warnings, 2 * RMP_LOOKUP_WARNS);
 	KUNIT_EXPECT_TRUE(test, assigned);
 	KUNIT_EXPECT_EQ(test, level, PG_LEVEL_2M);
 }
+
+#ifndef RMP_KUNIT_COMPAT
+/* Each segment has a table of its own, which may be short, or missing. */
+static void test_lookup_segments(struct kunit *test)
+{
+	struct rmp_test *t = test->priv;
+	bool assigned = true;
+	int level = PG_LEVEL_2M;
+
+	/* Of 2M each: the third one has the second half of what there is, but not all. */
+	set_rmp_segment_info(PMD_SHIFT);
+	rmp_segments[0].max_index = PAGES_2M;
+	rmp_segments[1] = (struct rmp_segment_desc) {
+		.rmp_entry = (struct rmpentry_raw *)&t->entries[PAGES_2M],
+		.max_index = 2,
+	};
+	rmp_segment_descs[1] = NULL;
+	rmp_segment_descs[2] = &rmp_segments[1];
+	rst_max_index = 3;
+
+	t->entries[PAGES_2M - 1].lo = ENTRY_ASSIGNED;
+	t->entries[PAGES_2M].lo = ENTRY_ASSIGNED | ENTRY_2M;
+	expect_lookup(test, PAGES_2M - 2, false, PG_LEVEL_4K);
+	expect_lookup(test, PAGES_2M - 1, true, PG_LEVEL_4K);
+	expect_lookup(test, 2 * PAGES_2M, true, PG_LEVEL_2M);
+	expect_lookup(test, 2 * PAGES_2M + 1, false, PG_LEVEL_2M);
+	KUNIT_EXPECT_EQ(test, snp_lookup_rmpentry(PAGES_2M, &assigned, &level), -EFAULT);
+	KUNIT_EXPECT_EQ(test, snp_lookup_rmpentry(2 * PAGES_2M - 1, &assigned, &level), -EFAULT);
+	KUNIT_EXPECT_EQ(test, snp_lookup_rmpentry(2 * PAGES_2M + 2, &assigned, &level), -EFAULT);
+	KUNIT_EXPECT_EQ(test, snp_lookup_rmpentry(3 * PAGES_2M, &assigned, &level), -EFAULT);
+	KUNIT_EXPECT_TRUE(test, assigned);
+	expect_quiet(test);
+}
+#endif
 
 /* Nothing is read, nor done, where SNP is off. */
 static void test_no_snp(struct kunit *test)
@@ -457,7 +517,7 @@ static void test_no_snp(struct kunit *test)
 
 	t->snp = false;
 	map_all(t, PG_LEVEL_2M);
-	rmptable = NULL;
+	rmp_set_table(NULL, 0);
 	KUNIT_EXPECT_EQ(test, snp_lookup_rmpentry(HEAD, &assigned, &level), -ENODEV);
 	KUNIT_EXPECT_TRUE(test, assigned);
 	KUNIT_EXPECT_EQ(test, level, PG_LEVEL_1G);
@@ -1023,6 +1083,9 @@ static struct kunit_case rmp_cases[] = {
 	KUNIT_CASE(test_lookup_assigned),
 	KUNIT_CASE(test_lookup_level),
 	KUNIT_CASE(test_lookup_ends),
+#ifndef RMP_KUNIT_COMPAT
+	KUNIT_CASE(test_lookup_segments),
+#endif
 	KUNIT_CASE(test_no_snp),
 	KUNIT_CASE(test_direct_map_4k),
 	KUNIT_CASE(test_direct_map_4k_already),
