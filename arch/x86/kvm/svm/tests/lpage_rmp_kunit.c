@@ -14,8 +14,10 @@
 #define HEAD		0x2600ull
 #define HEAD_GFN	0x77600ull
 #define ASID		17
+#ifdef KVM_LPAGE_POPULATE
 /* Where user space has what to launch. */
 #define SOURCE		0x7f0000003000ul
+#endif
 
 #define NOBODY		-1
 /* For what may fail: not a page, but the 2M */
@@ -53,10 +55,12 @@ struct rmp_test {
 	bool private_immutable;
 	int private_error;
 
+#ifdef KVM_LPAGE_POPULATE
 	/* What was copied to pages, and the one that cannot be */
 	int first_copied;
 	int nr_copied;
 	int copy_error;
+#endif
 
 	/* The run that was taken back last, and what left the caches */
 	u64 shared_pfn;
@@ -115,6 +119,7 @@ static int fake_share_range(u64 pfn, unsigned long nr)
 	return t->share_error;
 }
 
+#ifdef KVM_LPAGE_POPULATE
 /* A page after the other, each from its own place of the source. */
 static unsigned long fake_copy(void *to, const void __user *from, unsigned long n)
 {
@@ -131,6 +136,7 @@ static unsigned long fake_copy(void *to, const void __user *from, unsigned long 
 	t->nr_copied++;
 	return 0;
 }
+#endif
 
 static void fake_clflush(void *addr, unsigned int size)
 {
@@ -243,7 +249,9 @@ static int rmp_kunit_init(struct kunit *test)
 	t->level_2m = NOBODY;
 	t->update_error = NOBODY;
 	t->reclaim_error = NOBODY;
+#ifdef KVM_LPAGE_POPULATE
 	t->copy_error = NOBODY;
+#endif
 
 	t->svm.sev_info.active = true;
 	t->svm.sev_info.es_active = true;
@@ -263,7 +271,9 @@ static int rmp_kunit_init(struct kunit *test)
 	kunit_activate_static_stub(test, rmp_mock_get_page, fake_get_page);
 	kunit_activate_static_stub(test, rmp_mock_private_range, fake_private_range);
 	kunit_activate_static_stub(test, rmp_mock_share_range, fake_share_range);
+#ifdef KVM_LPAGE_POPULATE
 	kunit_activate_static_stub(test, rmp_mock_copy, fake_copy);
+#endif
 	kunit_activate_static_stub(test, rmp_mock_clflush, fake_clflush);
 	kunit_activate_static_stub(test, rmp_mock_warn, fake_warn);
 	return 0;
@@ -557,6 +567,7 @@ static void test_private_run(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, sev_gmem_private_run(HEAD + 8, HEAD_GFN + 8, ASID), -ENOMEM);
 }
 
+#ifdef KVM_LPAGE_POPULATE
 /* Of @nr pages from @first on, @ret are the firmware's then, or none and that is why. */
 static void expect_populated(struct kunit *test, int first, int nr, bool copy, int ret)
 {
@@ -609,6 +620,7 @@ static void test_populate_run(struct kunit *test)
 	t->private_error = -ENOMEM;
 	expect_populated(test, 4, 4, true, -ENOMEM);
 }
+#endif
 
 static struct kunit_case rmp_cases[] = {
 	KUNIT_CASE(test_merge),
@@ -621,7 +633,9 @@ static struct kunit_case rmp_cases[] = {
 	KUNIT_CASE(test_not_snp_guest),
 	KUNIT_CASE(test_not_smashed),
 	KUNIT_CASE(test_private_run),
+#ifdef KVM_LPAGE_POPULATE
 	KUNIT_CASE(test_populate_run),
+#endif
 	KUNIT_CASE(test_share_run),
 	KUNIT_CASE(test_share_run_refused),
 	{}

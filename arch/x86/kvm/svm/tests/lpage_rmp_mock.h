@@ -51,11 +51,15 @@ static int rmp_mock_share_range(u64 pfn, unsigned long nr)
 	return rmp_make_shared_range(pfn, nr);
 }
 
+#ifdef KVM_LPAGE_POPULATE
 static unsigned long rmp_mock_copy(void *to, const void __user *from, unsigned long n)
 {
 	KUNIT_STATIC_STUB_REDIRECT(rmp_mock_copy, to, from, n);
 	return copy_from_user(to, from, n);
 }
+
+#define copy_from_user		rmp_mock_copy
+#endif
 
 static void rmp_mock_clflush(void *addr, unsigned int size)
 {
@@ -83,7 +87,6 @@ static bool rmp_mock_warn(bool condition)
 #undef rmp_make_private_range
 #define rmp_make_private_range	rmp_mock_private_range
 #define rmp_make_shared_range	rmp_mock_share_range
-#define copy_from_user		rmp_mock_copy
 #define clflush_cache_range	rmp_mock_clflush
 
 #undef WARN_ONCE

@@ -33,8 +33,13 @@
 #define FAIL_PERMISSION	2
 #define FAIL_OVERLAP	4
 
-#define ORDER_2M	9
 #define ASID		17
+
+#ifndef SEV_KUNIT_COMPAT
+/* How many pages guest_memfd has at a time, of a block or not. */
+static const int small_sizes[] = { 1 };
+static const int large_sizes[] = { PAGES_2M };
+#endif
 
 /* Pages of a 2M page: both ends, and in between. */
 static const int offsets[] = { 0, 1, 255, 510, 511 };
@@ -187,6 +192,7 @@ static int fake_private_run(kvm_pfn_t pfn, gfn_t gfn, u32 asid)
 	return 0;
 }
 
+#ifdef KVM_LPAGE_POPULATE
 static int fake_populate_run(struct kvm *kvm, gfn_t gfn, kvm_pfn_t pfn,
 			     const void __user *src, int nr)
 {
@@ -195,6 +201,7 @@ static int fake_populate_run(struct kvm *kvm, gfn_t gfn, kvm_pfn_t pfn,
 	event->gpa = gfn << PAGE_SHIFT;
 	return sev_test()->run;
 }
+#endif
 
 static int fake_issue_cmd(struct file *file, unsigned int id, void *data, int *error)
 {
@@ -256,11 +263,12 @@ static struct kvm_memory_slot *fake_memslot(struct kvm *kvm, gfn_t gfn)
 }
 
 static int fake_gmem_get_pfn(struct kvm *kvm, struct kvm_memory_slot *slot, gfn_t gfn,
-			     kvm_pfn_t *pfn, int *max_order)
+			     kvm_pfn_t *pfn, struct page **page, int *max_order)
 {
 	if (sev_test()->gmem_error)
 		return sev_test()->gmem_error;
 	*pfn = HEAD + gfn - HEAD_GFN;
+	*page = pfn_to_page(*pfn);
 	if (max_order)
 		*max_order = 0;
 	return 0;
@@ -282,7 +290,7 @@ static bool fake_wait_merge(struct kvm_vcpu *vcpu, gfn_t gfn)
 	return sev_test()->merging;
 }
 
-static void fake_put_page(struct page *page)
+static void fake_release_page(struct page *page)
 {
 	new_event(PUT, page_to_pfn(page), 0);
 }
@@ -331,7 +339,9 @@ static int sev_kunit_init(struct kunit *test)
 	kunit_activate_static_stub(test, sev_mock_lookup, fake_lookup);
 	kunit_activate_static_stub(test, sev_mock_make_private, fake_make_private);
 	kunit_activate_static_stub(test, sev_mock_private_run, fake_private_run);
+#ifdef KVM_LPAGE_POPULATE
 	kunit_activate_static_stub(test, sev_mock_populate_run, fake_populate_run);
+#endif
 	kunit_activate_static_stub(test, sev_mock_issue_cmd, fake_issue_cmd);
 	kunit_activate_static_stub(test, sev_mock_do_cmd, fake_do_cmd);
 	kunit_activate_static_stub(test, sev_mock_make_shared, fake_make_shared);
@@ -342,7 +352,7 @@ static int sev_kunit_init(struct kunit *test)
 	kunit_activate_static_stub(test, sev_mock_zap, fake_zap);
 	kunit_activate_static_stub(test, sev_mock_split_gfn, fake_split_gfn);
 	kunit_activate_static_stub(test, sev_mock_wait_merge, fake_wait_merge);
-	kunit_activate_static_stub(test, sev_mock_put_page, fake_put_page);
+	kunit_activate_static_stub(test, sev_mock_release_page, fake_release_page);
 	kunit_activate_static_stub(test, sev_mock_warn, fake_warn);
 	return 0;
 }
@@ -407,7 +417,7 @@ static void expect_private(struct kunit *test, u64 pfn, u64 gfn, int level)
 	KUNIT_EXPECT_FALSE(test, t->events[0].immutable);
 }
 
-/* So is what follows it, by 4K, of a large folio that can have no 2M entry. */
+/* So is what follows it, by 4K, of a block that can have no 2M entry. */
 static void expect_private_run(struct kunit *test, u64 pfn, u64 gfn)
 {
 	struct sev_test *t = test->priv;
@@ -418,10 +428,21 @@ static void expect_private_run(struct kunit *test, u64 pfn, u64 gfn)
 	KUNIT_EXPECT_EQ(test, t->events[0].asid, ASID);
 }
 
-/* A page of the 2M page is touched, of a folio of this order. */
-static int prepare(struct sev_test *t, int offset, int order)
+/* A page of the 2M page is touched, and there are so many pages with it. */
+static int make_private(struct sev_test *t, int offset, int nr)
 {
-	return sev_gmem_prepare(&t->svm.kvm, HEAD + offset, HEAD_GFN + offset, order);
+	return sev_gmem_make_private(&t->svm.kvm, HEAD_GFN + offset, HEAD + offset, nr);
+}
+
+/* Memory goes back to the host. */
+static void make_shared(u64 start, u64 end)
+{
+	sev_gmem_make_shared(start, end - start);
+}
+
+static int max_level(struct sev_test *t, u64 pfn)
+{
+	return sev_gmem_max_mapping_level(&t->svm.kvm, pfn, true);
 }
 
 /* Other VMs' memory is not in the RMP, and hosts without SNP have none. */
@@ -433,11 +454,11 @@ static void test_not_snp(struct kunit *test)
 
 	t->assigned[HEAD - FIRST_PFN] = true;
 	t->snp_host = false;
-	sev_gmem_invalidate(HEAD, HEAD + 1);
+	make_shared(HEAD, HEAD + 1);
 	KUNIT_EXPECT_EQ(test, t->nr_lookups, 0);
 	expect_events(test, 0);
 	t->snp_host = true;
-	sev_gmem_invalidate(HEAD, HEAD + 1);
+	make_shared(HEAD, HEAD + 1);
 	expect_events(test, 2);
 	reset(t);
 
@@ -446,26 +467,26 @@ static void test_not_snp(struct kunit *test)
 		sev->active = i >= 1;
 		sev->es_active = i >= 2;
 		sev->vmsa_features = 0;
-		KUNIT_EXPECT_EQ(test, prepare(t, 0, 9), 0);
-		KUNIT_EXPECT_EQ(test, sev_private_max_mapping_level(&t->svm.kvm, HEAD), 0);
+		KUNIT_EXPECT_EQ(test, make_private(t, 0, PAGES_2M), 0);
+		KUNIT_EXPECT_EQ(test, max_level(t, HEAD), 0);
 		KUNIT_EXPECT_EQ(test, t->nr_lookups, 0);
 		expect_events(test, 0);
 	}
 	sev->vmsa_features = SVM_SEV_FEAT_SNP_ACTIVE;
-	KUNIT_EXPECT_EQ(test, prepare(t, 0, 9), 0);
+	KUNIT_EXPECT_EQ(test, make_private(t, 0, PAGES_2M), 0);
 	expect_events(test, 1);
 }
 
-/* max_level_for_order(): below 2M there are 4K entries only, for the very page. */
-static void test_prepare_small(struct kunit *test)
+/* Below 2M there are 4K entries only, for the very page. */
+static void test_private_small(struct kunit *test)
 {
 	struct sev_test *t = test->priv;
-	int order, i;
+	int i, n;
 
-	for (order = 0; order < ORDER_2M; order++) {
+	for (n = 0; n < ARRAY_SIZE(small_sizes); n++) {
 		for (i = 0; i < ARRAY_SIZE(offsets); i++) {
 			reset(t);
-			KUNIT_EXPECT_EQ(test, prepare(t, offsets[i], order), 0);
+			KUNIT_EXPECT_EQ(test, make_private(t, offsets[i], small_sizes[n]), 0);
 			expect_private(test, HEAD + offsets[i], HEAD_GFN + offsets[i], PG_LEVEL_4K);
 			/* Nothing is asked of the neighbours. */
 			KUNIT_EXPECT_EQ(test, t->nr_lookups, 1);
@@ -473,17 +494,16 @@ static void test_prepare_small(struct kunit *test)
 	}
 }
 
-/* A large folio that is all shared gets a 2M entry, whichever page is touched first. */
-static void test_prepare_large(struct kunit *test)
+/* A block that is all shared gets a 2M entry, whichever page is touched first. */
+static void test_private_large(struct kunit *test)
 {
-	static const int orders[] = { ORDER_2M, ORDER_2M + 1, 18, 30 };
 	struct sev_test *t = test->priv;
 	int i, n;
 
-	for (n = 0; n < ARRAY_SIZE(orders); n++) {
+	for (n = 0; n < ARRAY_SIZE(large_sizes); n++) {
 		for (i = 0; i < ARRAY_SIZE(offsets); i++) {
 			reset(t);
-			KUNIT_EXPECT_EQ(test, prepare(t, offsets[i], orders[n]), 0);
+			KUNIT_EXPECT_EQ(test, make_private(t, offsets[i], large_sizes[n]), 0);
 			expect_private(test, HEAD, HEAD_GFN, PG_LEVEL_2M);
 			/* All of it was looked at, and no other page. */
 			KUNIT_EXPECT_EQ(test, t->nr_lookups, 1 + PAGES_2M);
@@ -495,9 +515,9 @@ static void test_prepare_large(struct kunit *test)
 
 /*
  * GFN and PFN are aligned each by itself: that they lie alike in their 2M pages is
- * for guest_memfd to see to, and not checked (sev_gmem_prepare()).
+ * for guest_memfd to see to, and not checked (sev_gmem_make_private()).
  */
-static void test_prepare_gfn(struct kunit *test)
+static void test_private_gfn(struct kunit *test)
 {
 	struct sev_test *t = test->priv;
 	int i, k;
@@ -505,19 +525,21 @@ static void test_prepare_gfn(struct kunit *test)
 	for (i = 0; i < ARRAY_SIZE(offsets); i++) {
 		for (k = 0; k < ARRAY_SIZE(offsets); k++) {
 			reset(t);
-			KUNIT_EXPECT_EQ(test, sev_gmem_prepare(&t->svm.kvm, HEAD + offsets[i],
-							       HEAD_GFN + offsets[k], ORDER_2M), 0);
+			KUNIT_EXPECT_EQ(test, 0,
+					sev_gmem_make_private(&t->svm.kvm, HEAD_GFN + offsets[k],
+							      HEAD + offsets[i], PAGES_2M));
 			expect_private(test, HEAD, HEAD_GFN, PG_LEVEL_2M);
 			reset(t);
-			KUNIT_EXPECT_EQ(test, sev_gmem_prepare(&t->svm.kvm, HEAD + offsets[i],
-							       HEAD_GFN + offsets[k], 0), 0);
+			KUNIT_EXPECT_EQ(test, 0,
+					sev_gmem_make_private(&t->svm.kvm, HEAD_GFN + offsets[k],
+							      HEAD + offsets[i], 1));
 			expect_private(test, HEAD + offsets[i], HEAD_GFN + offsets[k], PG_LEVEL_4K);
 		}
 	}
 }
 
 /* One page that is somebody's already, and there is no 2M entry for the rest. */
-static void test_prepare_mixed(struct kunit *test)
+static void test_private_mixed(struct kunit *test)
 {
 	struct sev_test *t = test->priv;
 	int i, k;
@@ -528,7 +550,7 @@ static void test_prepare_mixed(struct kunit *test)
 				continue;
 			reset(t);
 			t->assigned[HEAD - FIRST_PFN + offsets[k]] = true;
-			KUNIT_EXPECT_EQ(test, prepare(t, offsets[i], ORDER_2M), 0);
+			KUNIT_EXPECT_EQ(test, make_private(t, offsets[i], PAGES_2M), 0);
 			expect_private_run(test, HEAD + offsets[i], HEAD_GFN + offsets[i]);
 		}
 	}
@@ -537,23 +559,23 @@ static void test_prepare_mixed(struct kunit *test)
 	reset(t);
 	t->assigned[HEAD - FIRST_PFN - 1] = true;
 	t->assigned[HEAD - FIRST_PFN + PAGES_2M] = true;
-	KUNIT_EXPECT_EQ(test, prepare(t, 3, ORDER_2M), 0);
+	KUNIT_EXPECT_EQ(test, make_private(t, 3, PAGES_2M), 0);
 	expect_private(test, HEAD, HEAD_GFN, PG_LEVEL_2M);
 }
 
 /* Assigned is assigned, to whomever, in whatever size, whatever would fit now. */
-static void test_prepare_assigned(struct kunit *test)
+static void test_private_assigned(struct kunit *test)
 {
 	struct sev_test *t = test->priv;
-	int i, order;
+	int i, nr;
 
-	for (order = 0; order <= ORDER_2M; order += ORDER_2M) {
+	for (nr = 1; nr <= PAGES_2M; nr += PAGES_2M - 1) {
 		for (i = 0; i < ARRAY_SIZE(offsets); i++) {
 			reset(t);
 			set_entry(HEAD + offsets[i], PG_LEVEL_4K, true);
-			KUNIT_EXPECT_EQ(test, prepare(t, offsets[i], order), 0);
+			KUNIT_EXPECT_EQ(test, make_private(t, offsets[i], nr), 0);
 			set_entry(HEAD, PG_LEVEL_2M, true);
-			KUNIT_EXPECT_EQ(test, prepare(t, offsets[i], order), 0);
+			KUNIT_EXPECT_EQ(test, make_private(t, offsets[i], nr), 0);
 			KUNIT_EXPECT_EQ(test, t->nr_lookups, 2);
 			expect_events(test, 0);
 		}
@@ -561,27 +583,27 @@ static void test_prepare_assigned(struct kunit *test)
 }
 
 /* Twice, and the second time it is there. */
-static void test_prepare_again(struct kunit *test)
+static void test_private_again(struct kunit *test)
 {
 	struct sev_test *t = test->priv;
 
-	KUNIT_EXPECT_EQ(test, prepare(t, 4, ORDER_2M), 0);
-	KUNIT_EXPECT_EQ(test, prepare(t, 5, ORDER_2M), 0);
-	KUNIT_EXPECT_EQ(test, prepare(t, 0, 0), 0);
+	KUNIT_EXPECT_EQ(test, make_private(t, 4, PAGES_2M), 0);
+	KUNIT_EXPECT_EQ(test, make_private(t, 5, PAGES_2M), 0);
+	KUNIT_EXPECT_EQ(test, make_private(t, 0, 1), 0);
 	expect_private(test, HEAD, HEAD_GFN, PG_LEVEL_2M);
-	KUNIT_EXPECT_EQ(test, sev_private_max_mapping_level(&t->svm.kvm, HEAD + 511), PG_LEVEL_2M);
+	KUNIT_EXPECT_EQ(test, max_level(t, HEAD + 511), PG_LEVEL_2M);
 
 	/* Behind it, page by page: 4K entries do not become a 2M one. */
-	KUNIT_EXPECT_EQ(test, prepare(t, 512, 0), 0);
-	KUNIT_EXPECT_EQ(test, prepare(t, 513, ORDER_2M), 0);
+	KUNIT_EXPECT_EQ(test, make_private(t, 512, 1), 0);
+	KUNIT_EXPECT_EQ(test, make_private(t, 513, PAGES_2M), 0);
 	expect_event(test, 1, PRIVATE, HEAD + 512, PG_LEVEL_4K);
 	expect_event(test, 2, PRIVATE_RUN, HEAD + 513, 0);
 	expect_events(test, 3);
-	KUNIT_EXPECT_EQ(test, sev_private_max_mapping_level(&t->svm.kvm, HEAD + 513), PG_LEVEL_4K);
+	KUNIT_EXPECT_EQ(test, max_level(t, HEAD + 513), PG_LEVEL_4K);
 }
 
 /* A page that has no entry cannot be given; whatever the error, it is ENOENT. */
-static void test_prepare_lookup_error(struct kunit *test)
+static void test_private_lookup_error(struct kunit *test)
 {
 	static const int errors[] = { -ENODEV, -EFAULT, 1 };
 	struct sev_test *t = test->priv;
@@ -590,52 +612,68 @@ static void test_prepare_lookup_error(struct kunit *test)
 	for (i = 0; i < ARRAY_SIZE(errors); i++) {
 		reset(t);
 		t->lookup_error[HEAD - FIRST_PFN + 6] = errors[i];
-		KUNIT_EXPECT_EQ(test, prepare(t, 6, ORDER_2M), -ENOENT);
+		KUNIT_EXPECT_EQ(test, make_private(t, 6, PAGES_2M), -ENOENT);
 		expect_events(test, 0);
 
 		/* A neighbour that has none is a reason for 4K. */
-		KUNIT_EXPECT_EQ(test, prepare(t, 7, ORDER_2M), 0);
+		KUNIT_EXPECT_EQ(test, make_private(t, 7, PAGES_2M), 0);
 		expect_private_run(test, HEAD + 7, HEAD_GFN + 7);
 	}
 }
 
 /* What RMPUPDATE refuses is not tried in another size. */
-static void test_prepare_update_error(struct kunit *test)
+static void test_private_update_error(struct kunit *test)
 {
 	struct sev_test *t = test->priv;
 
 	t->private_error = -EFAULT;
-	KUNIT_EXPECT_EQ(test, prepare(t, 2, 0), -EINVAL);
+	KUNIT_EXPECT_EQ(test, make_private(t, 2, 1), -EINVAL);
 	expect_private(test, HEAD + 2, HEAD_GFN + 2, PG_LEVEL_4K);
 	reset(t);
-	KUNIT_EXPECT_EQ(test, prepare(t, 2, ORDER_2M), -EINVAL);
+	KUNIT_EXPECT_EQ(test, make_private(t, 2, PAGES_2M), -EINVAL);
 	expect_private(test, HEAD, HEAD_GFN, PG_LEVEL_2M);
 	reset(t);
 	t->assigned[HEAD - FIRST_PFN] = true;
-	KUNIT_EXPECT_EQ(test, prepare(t, 2, ORDER_2M), -EINVAL);
+	KUNIT_EXPECT_EQ(test, make_private(t, 2, PAGES_2M), -EINVAL);
 	expect_private_run(test, HEAD + 2, HEAD_GFN + 2);
 
 	reset(t);
 	t->private_error = 0;
-	KUNIT_EXPECT_EQ(test, prepare(t, 2, ORDER_2M), 0);
+	KUNIT_EXPECT_EQ(test, make_private(t, 2, PAGES_2M), 0);
 	expect_private(test, HEAD, HEAD_GFN, PG_LEVEL_2M);
 }
 
 static const struct file_operations no_fops;
 
+static void populate_begin(struct kunit *test, struct sev_gmem_populate_args *args)
+{
+	struct sev_test *t = test->priv;
+
+	args->type = KVM_SEV_SNP_PAGE_TYPE_ZERO;
+	args->sev_fd = anon_inode_getfd("[sev]", &no_fops, NULL, O_CLOEXEC);
+	KUNIT_ASSERT_GE(test, args->sev_fd, 0);
+	t->sev = fget(args->sev_fd);
+}
+
+static void populate_end(struct kunit *test, struct sev_gmem_populate_args *args)
+{
+	struct sev_test *t = test->priv;
+
+	fput(t->sev);
+	close_fd(args->sev_fd);
+}
+
+#ifdef KVM_LPAGE_POPULATE
 /* What KVM_SEV_SNP_LAUNCH_UPDATE does with 1 << @order pages of a block. */
 static int populate(struct kunit *test, int order)
 {
-	struct sev_gmem_populate_args args = { .type = KVM_SEV_SNP_PAGE_TYPE_ZERO };
+	struct sev_gmem_populate_args args = {};
 	struct sev_test *t = test->priv;
 	int ret;
 
-	args.sev_fd = anon_inode_getfd("[sev]", &no_fops, NULL, O_CLOEXEC);
-	KUNIT_ASSERT_GE(test, args.sev_fd, 0);
-	t->sev = fget(args.sev_fd);
-	ret = sev_gmem_post_populate(&t->svm.kvm, HEAD_GFN, HEAD, NULL, order, &args);
-	fput(t->sev);
-	close_fd(args.sev_fd);
+	populate_begin(test, &args);
+	ret = (sev_gmem_post_populate)(&t->svm.kvm, HEAD_GFN, HEAD, NULL, order, &args);
+	populate_end(test, &args);
 	return ret;
 }
 
@@ -699,43 +737,62 @@ static void test_populate_run_error(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, populate(test, 2), 1);
 	expect_launched(test, 2, 1);
 }
+#endif
 
-/* A single page is as before. */
+static int populate_one(struct kunit *test)
+{
+	struct sev_gmem_populate_args args = {};
+	struct sev_test *t = test->priv;
+	int ret;
+
+	populate_begin(test, &args);
+	ret = sev_gmem_post_populate(&t->svm.kvm, HEAD_GFN, HEAD, NULL, &args);
+	populate_end(test, &args);
+	return ret;
+}
+
+/* A page that the firmware has launched stays, and one that it refuses comes back. */
 static void test_populate_one(struct kunit *test)
 {
 	struct sev_test *t = test->priv;
 
-	KUNIT_EXPECT_EQ(test, populate(test, 0), 0);
+	KUNIT_EXPECT_EQ(test, populate_one(test), 0);
 	expect_event(test, 0, PRIVATE, HEAD, PG_LEVEL_4K);
 	KUNIT_EXPECT_TRUE(test, t->events[0].immutable);
 	expect_event(test, 1, LAUNCH, HEAD, 0);
 	expect_events(test, 2);
 
-	KUNIT_EXPECT_EQ(test, populate(test, 0), -EEXIST);
+	KUNIT_EXPECT_EQ(test, populate_one(test), -EEXIST);
 	expect_events(test, 2);
+
+	reset(t);
+	t->launch_error_pfn = HEAD;
+	KUNIT_EXPECT_EQ(test, populate_one(test), -EIO);
+	expect_event(test, 2, RECLAIM, HEAD, 0);
+	expect_event(test, 3, SHARED, HEAD, PG_LEVEL_4K);
+	expect_events(test, 4);
 }
 
 static void test_large_possible(struct kunit *test)
 {
 	struct sev_test *t = test->priv;
-	struct kvm *kvm = &t->svm.kvm;
 	u64 pfn;
 	int i;
 
 	for (i = 0; i < ARRAY_SIZE(offsets); i++) {
 		reset(t);
 		pfn = HEAD + offsets[i];
-		KUNIT_EXPECT_FALSE(test, is_large_rmp_possible(kvm, pfn, 0));
-		KUNIT_EXPECT_FALSE(test, is_large_rmp_possible(kvm, pfn, ORDER_2M - 1));
+		KUNIT_EXPECT_FALSE(test, is_large_rmp_possible(pfn, 1));
+		KUNIT_EXPECT_FALSE(test, is_large_rmp_possible(pfn, PAGES_2M / 2));
 		KUNIT_EXPECT_EQ(test, t->nr_lookups, 0);
-		KUNIT_EXPECT_TRUE(test, is_large_rmp_possible(kvm, pfn, ORDER_2M));
+		KUNIT_EXPECT_TRUE(test, is_large_rmp_possible(pfn, PAGES_2M));
 		KUNIT_EXPECT_EQ(test, t->nr_lookups, PAGES_2M);
 		KUNIT_EXPECT_EQ(test, t->lookup_min, HEAD);
 		KUNIT_EXPECT_EQ(test, t->lookup_max, HEAD + PAGES_2M - 1);
 
 		/* The page itself counts as well. */
 		t->assigned[pfn - FIRST_PFN] = true;
-		KUNIT_EXPECT_FALSE(test, is_large_rmp_possible(kvm, pfn, ORDER_2M));
+		KUNIT_EXPECT_FALSE(test, is_large_rmp_possible(pfn, PAGES_2M));
 	}
 }
 
@@ -783,25 +840,24 @@ static void test_range_shared(struct kunit *test)
 static void test_max_mapping_level(struct kunit *test)
 {
 	struct sev_test *t = test->priv;
-	struct kvm *kvm = &t->svm.kvm;
 	u64 pfn;
 	int i;
 
 	for (i = 0; i < ARRAY_SIZE(offsets); i++) {
 		reset(t);
 		pfn = HEAD + offsets[i];
-		KUNIT_EXPECT_EQ(test, sev_private_max_mapping_level(kvm, pfn), PG_LEVEL_4K);
+		KUNIT_EXPECT_EQ(test, max_level(t, pfn), PG_LEVEL_4K);
 		set_entry(pfn, PG_LEVEL_4K, true);
-		KUNIT_EXPECT_EQ(test, sev_private_max_mapping_level(kvm, pfn), PG_LEVEL_4K);
+		KUNIT_EXPECT_EQ(test, max_level(t, pfn), PG_LEVEL_4K);
 		set_entry(HEAD, PG_LEVEL_2M, true);
-		KUNIT_EXPECT_EQ(test, sev_private_max_mapping_level(kvm, pfn), PG_LEVEL_2M);
+		KUNIT_EXPECT_EQ(test, max_level(t, pfn), PG_LEVEL_2M);
 
 		/* Nobody's, whatever its size is said to be, or not to be known */
 		t->assigned[pfn - FIRST_PFN] = false;
-		KUNIT_EXPECT_EQ(test, sev_private_max_mapping_level(kvm, pfn), PG_LEVEL_4K);
+		KUNIT_EXPECT_EQ(test, max_level(t, pfn), PG_LEVEL_4K);
 		t->assigned[pfn - FIRST_PFN] = true;
 		t->lookup_error[pfn - FIRST_PFN] = -EFAULT;
-		KUNIT_EXPECT_EQ(test, sev_private_max_mapping_level(kvm, pfn), PG_LEVEL_4K);
+		KUNIT_EXPECT_EQ(test, max_level(t, pfn), PG_LEVEL_4K);
 	}
 	expect_events(test, 0);
 }
@@ -841,14 +897,14 @@ static void test_psmash_error(struct kunit *test)
 }
 
 /* What nobody has, or has no entry, is left alone; each of the others is taken. */
-static void test_invalidate_4k(struct kunit *test)
+static void test_shared_4k(struct kunit *test)
 {
 	struct sev_test *t = test->priv;
 	int i, n = 0;
 
-	sev_gmem_invalidate(HEAD, HEAD);
+	make_shared(HEAD, HEAD);
 	KUNIT_EXPECT_EQ(test, t->nr_lookups, 0);
-	sev_gmem_invalidate(HEAD - 3, HEAD + PAGES_2M + 3);
+	make_shared(HEAD - 3, HEAD + PAGES_2M + 3);
 	KUNIT_EXPECT_EQ(test, t->nr_lookups, PAGES_2M + 6);
 	expect_events(test, 0);
 
@@ -859,32 +915,32 @@ static void test_invalidate_4k(struct kunit *test)
 	/* Outside of the range */
 	set_entry(HEAD - 1, PG_LEVEL_4K, true);
 	set_entry(HEAD + PAGES_2M, PG_LEVEL_4K, true);
-	sev_gmem_invalidate(HEAD, HEAD + PAGES_2M);
+	make_shared(HEAD, HEAD + PAGES_2M);
 	for (i = 0; i < ARRAY_SIZE(offsets); i++, n += 2)
 		expect_taken(test, n, HEAD + offsets[i], PG_LEVEL_4K);
 	expect_events(test, n);
 }
 
 /* 4K entries are taken one by one, though they may be all of a 2M page. */
-static void test_invalidate_4k_all(struct kunit *test)
+static void test_shared_4k_all(struct kunit *test)
 {
 	struct sev_test *t = test->priv;
 	int i;
 
 	memset(t->assigned + PAGES_2M, true, PAGES_2M);
-	sev_gmem_invalidate(HEAD, HEAD + PAGES_2M);
+	make_shared(HEAD, HEAD + PAGES_2M);
 	for (i = 0; i < PAGES_2M; i++)
 		expect_taken(test, 2 * i, HEAD + i, PG_LEVEL_4K);
 	expect_events(test, 2 * PAGES_2M);
 }
 
 /* A 2M entry that lies in the range is taken at once, and not looked at again. */
-static void test_invalidate_2m(struct kunit *test)
+static void test_shared_2m(struct kunit *test)
 {
 	struct sev_test *t = test->priv;
 
 	set_entry(HEAD, PG_LEVEL_2M, true);
-	sev_gmem_invalidate(HEAD, HEAD + PAGES_2M);
+	make_shared(HEAD, HEAD + PAGES_2M);
 	expect_taken(test, 0, HEAD, PG_LEVEL_2M);
 	KUNIT_EXPECT_EQ(test, t->nr_lookups, 1);
 	expect_events(test, 2);
@@ -896,7 +952,7 @@ static void test_invalidate_2m(struct kunit *test)
 	set_entry(HEAD + PAGES_2M + 1, PG_LEVEL_4K, true);
 	set_entry(HEAD + 2 * PAGES_2M, PG_LEVEL_2M, true);
 	set_entry(HEAD + 3 * PAGES_2M, PG_LEVEL_4K, true);
-	sev_gmem_invalidate(HEAD - 2, HEAD + 3 * PAGES_2M + 1);
+	make_shared(HEAD - 2, HEAD + 3 * PAGES_2M + 1);
 	expect_taken(test, 0, HEAD - 1, PG_LEVEL_4K);
 	expect_taken(test, 2, HEAD, PG_LEVEL_2M);
 	expect_taken(test, 4, HEAD + PAGES_2M + 1, PG_LEVEL_4K);
@@ -907,7 +963,7 @@ static void test_invalidate_2m(struct kunit *test)
 }
 
 /* Of a 2M entry that sticks out of the range PSMASH makes 4K ones, once. */
-static void test_invalidate_psmash(struct kunit *test)
+static void test_shared_psmash(struct kunit *test)
 {
 	static const struct {
 		int start, end;
@@ -921,7 +977,7 @@ static void test_invalidate_psmash(struct kunit *test)
 	for (i = 0; i < ARRAY_SIZE(ranges); i++) {
 		reset(t);
 		set_entry(HEAD, PG_LEVEL_2M, true);
-		sev_gmem_invalidate(HEAD + ranges[i].start, HEAD + ranges[i].end);
+		make_shared(HEAD + ranges[i].start, HEAD + ranges[i].end);
 
 		start = max(ranges[i].start, 0);
 		end = min(ranges[i].end, PAGES_2M);
@@ -936,14 +992,14 @@ static void test_invalidate_psmash(struct kunit *test)
 }
 
 /* A PSMASH that fails is told of, and the page is taken all the same, or tried to. */
-static void test_invalidate_psmash_error(struct kunit *test)
+static void test_shared_psmash_error(struct kunit *test)
 {
 	struct sev_test *t = test->priv;
 
 	set_entry(HEAD, PG_LEVEL_2M, true);
 	t->psmash_results[0] = PSMASH_FAIL_INUSE;
 	t->psmash_results[1] = FAIL_PERMISSION;
-	sev_gmem_invalidate(HEAD + 8, HEAD + 10);
+	make_shared(HEAD + 8, HEAD + 10);
 	KUNIT_EXPECT_EQ(test, t->warnings, 1);
 	t->warnings = 0;
 	expect_event(test, 0, PSMASH, HEAD, PSMASH_FAIL_INUSE);
@@ -954,14 +1010,14 @@ static void test_invalidate_psmash_error(struct kunit *test)
 }
 
 /* What cannot be made shared is told of, not flushed, and does not stop the rest. */
-static void test_invalidate_update_error(struct kunit *test)
+static void test_shared_update_error(struct kunit *test)
 {
 	struct sev_test *t = test->priv;
 
 	set_entry(HEAD + 5, PG_LEVEL_4K, true);
 	set_entry(HEAD + 6, PG_LEVEL_4K, true);
 	t->shared_error_pfn = HEAD + 5;
-	sev_gmem_invalidate(HEAD + 4, HEAD + 8);
+	make_shared(HEAD + 4, HEAD + 8);
 	KUNIT_EXPECT_EQ(test, t->warnings, 1);
 	t->warnings = 0;
 	expect_event(test, 0, SHARED, HEAD + 5, PG_LEVEL_4K);
@@ -973,7 +1029,7 @@ static void test_invalidate_update_error(struct kunit *test)
 	set_entry(HEAD, PG_LEVEL_2M, true);
 	set_entry(HEAD + PAGES_2M, PG_LEVEL_2M, true);
 	t->shared_error_pfn = HEAD;
-	sev_gmem_invalidate(HEAD, HEAD + 2 * PAGES_2M);
+	make_shared(HEAD, HEAD + 2 * PAGES_2M);
 	KUNIT_EXPECT_EQ(test, t->warnings, 1);
 	t->warnings = 0;
 	expect_event(test, 0, SHARED, HEAD, PG_LEVEL_2M);
@@ -1062,7 +1118,7 @@ static void test_fault_split(struct kunit *test)
 		rmp_fault(t, offsets[i]);
 		expect_event(test, 4, PUT, HEAD + offsets[i], 0);
 		expect_events(test, 5);
-		KUNIT_EXPECT_EQ(test, sev_private_max_mapping_level(&t->svm.kvm, HEAD + 8),
+		KUNIT_EXPECT_EQ(test, max_level(t, HEAD + 8),
 				PG_LEVEL_4K);
 	}
 }
@@ -1143,28 +1199,30 @@ static void test_fault_split_error(struct kunit *test)
 
 static struct kunit_case sev_cases[] = {
 	KUNIT_CASE(test_not_snp),
-	KUNIT_CASE(test_prepare_small),
-	KUNIT_CASE(test_prepare_large),
-	KUNIT_CASE(test_prepare_gfn),
-	KUNIT_CASE(test_prepare_mixed),
-	KUNIT_CASE(test_prepare_assigned),
-	KUNIT_CASE(test_prepare_again),
-	KUNIT_CASE(test_prepare_lookup_error),
-	KUNIT_CASE(test_prepare_update_error),
+	KUNIT_CASE(test_private_small),
+	KUNIT_CASE(test_private_large),
+	KUNIT_CASE(test_private_gfn),
+	KUNIT_CASE(test_private_mixed),
+	KUNIT_CASE(test_private_assigned),
+	KUNIT_CASE(test_private_again),
+	KUNIT_CASE(test_private_lookup_error),
+	KUNIT_CASE(test_private_update_error),
+#ifdef KVM_LPAGE_POPULATE
 	KUNIT_CASE(test_populate_run),
 	KUNIT_CASE(test_populate_run_error),
+#endif
 	KUNIT_CASE(test_populate_one),
 	KUNIT_CASE(test_large_possible),
 	KUNIT_CASE(test_range_shared),
 	KUNIT_CASE(test_max_mapping_level),
 	KUNIT_CASE(test_psmash),
 	KUNIT_CASE(test_psmash_error),
-	KUNIT_CASE(test_invalidate_4k),
-	KUNIT_CASE(test_invalidate_4k_all),
-	KUNIT_CASE(test_invalidate_2m),
-	KUNIT_CASE(test_invalidate_psmash),
-	KUNIT_CASE(test_invalidate_psmash_error),
-	KUNIT_CASE(test_invalidate_update_error),
+	KUNIT_CASE(test_shared_4k),
+	KUNIT_CASE(test_shared_4k_all),
+	KUNIT_CASE(test_shared_2m),
+	KUNIT_CASE(test_shared_psmash),
+	KUNIT_CASE(test_shared_psmash_error),
+	KUNIT_CASE(test_shared_update_error),
 	KUNIT_CASE(test_fault_elsewhere),
 	KUNIT_CASE(test_fault_no_split),
 	KUNIT_CASE(test_fault_split),

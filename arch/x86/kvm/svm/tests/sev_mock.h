@@ -22,6 +22,7 @@
 
 #include <kunit/static_stub.h>
 
+#include "../../mmu.h"
 #include "../lpage_rmp.h"
 
 static bool sev_mock_platform_has(enum cc_attr attr)
@@ -52,12 +53,16 @@ static int sev_mock_private_run(kvm_pfn_t pfn, gfn_t gfn, u32 asid)
 	return sev_gmem_private_run(pfn, gfn, asid);
 }
 
+#ifdef KVM_LPAGE_POPULATE
 static int sev_mock_populate_run(struct kvm *kvm, gfn_t gfn, kvm_pfn_t pfn,
 				 const void __user *src, int nr)
 {
 	KUNIT_STATIC_STUB_REDIRECT(sev_mock_populate_run, kvm, gfn, pfn, src, nr);
 	return sev_gmem_populate_run(kvm, gfn, pfn, src, nr);
 }
+
+#define sev_gmem_populate_run	sev_mock_populate_run
+#endif
 
 /* Commands of a guest's, by /dev/sev, and others. */
 static int sev_mock_issue_cmd(struct file *file, unsigned int id, void *data, int *error)
@@ -96,12 +101,16 @@ static struct kvm_memory_slot *sev_mock_memslot(struct kvm *kvm, gfn_t gfn)
 	return gfn_to_memslot(kvm, gfn);
 }
 
+#ifndef SEV_KUNIT_COMPAT
 static int sev_mock_gmem_get_pfn(struct kvm *kvm, struct kvm_memory_slot *slot, gfn_t gfn,
-				 kvm_pfn_t *pfn, int *max_order)
+				 kvm_pfn_t *pfn, struct page **page, int *max_order)
 {
-	KUNIT_STATIC_STUB_REDIRECT(sev_mock_gmem_get_pfn, kvm, slot, gfn, pfn, max_order);
-	return kvm_gmem_get_pfn(kvm, slot, gfn, pfn, max_order);
+	KUNIT_STATIC_STUB_REDIRECT(sev_mock_gmem_get_pfn, kvm, slot, gfn, pfn, page, max_order);
+	return kvm_gmem_get_pfn(kvm, slot, gfn, pfn, page, max_order);
 }
+
+#define kvm_gmem_get_pfn	sev_mock_gmem_get_pfn
+#endif
 
 static void sev_mock_zap(struct kvm *kvm, gfn_t start, gfn_t end)
 {
@@ -121,10 +130,10 @@ static bool sev_mock_wait_merge(struct kvm_vcpu *vcpu, gfn_t gfn)
 	return kvm_lpage_wait_merge(vcpu, gfn);
 }
 
-static void sev_mock_put_page(struct page *page)
+static void sev_mock_release_page(struct page *page)
 {
-	KUNIT_STATIC_STUB_REDIRECT(sev_mock_put_page, page);
-	put_page(page);
+	KUNIT_STATIC_STUB_REDIRECT(sev_mock_release_page, page);
+	kvm_release_page_unused(page);
 }
 
 /* Whether to really warn: where a test wants a warning, the kernel need not panic. */
@@ -139,17 +148,15 @@ static bool sev_mock_warn(bool condition)
 #define rmp_make_private	sev_mock_make_private
 #define rmp_make_shared		sev_mock_make_shared
 #define sev_gmem_private_run	sev_mock_private_run
-#define sev_gmem_populate_run	sev_mock_populate_run
 #define sev_issue_cmd_external_user sev_mock_issue_cmd
 #define sev_do_cmd		sev_mock_do_cmd
 #define psmash			sev_mock_psmash
 #define clflush_cache_range	sev_mock_clflush
 #define gfn_to_memslot		sev_mock_memslot
-#define kvm_gmem_get_pfn	sev_mock_gmem_get_pfn
 #define kvm_zap_gfn_range	sev_mock_zap
 #define kvm_lpage_split_gfn	sev_mock_split_gfn
 #define kvm_lpage_wait_merge	sev_mock_wait_merge
-#define put_page		sev_mock_put_page
+#define kvm_release_page_unused	sev_mock_release_page
 
 #undef WARN_ONCE
 #define WARN_ONCE(condition, format...)						\
