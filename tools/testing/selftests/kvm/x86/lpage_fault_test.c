@@ -105,6 +105,22 @@ static void param_set_number(const char *path, long value)
 }
 
 /*
+ * The function that does the profiler's part of each allocation.  Kernels differ in
+ * whether it is the inner half of an inline one, and compilers may add a suffix.
+ */
+static bool is_profiler(const char *name)
+{
+	static const char hook[] = "alloc_tagging_slab_alloc_hook";
+	const char *suffix;
+
+	name += strspn(name, "_");
+	if (strncmp(name, hook, strlen(hook)))
+		return false;
+	suffix = name + strlen(hook);
+	return !*suffix || (*suffix == '.' && strcmp(suffix, ".cold"));
+}
+
+/*
  * What tells us of leaks allocates memory of its own for it, and warns if there is
  * none: leave those out.
  */
@@ -119,7 +135,7 @@ static void spare_profiler(const char *dir)
 	while (fgets(line, sizeof(line), file)) {
 		if (sscanf(line, "%llx %*c %127s", &address, name) != 2)
 			continue;
-		if (!strcmp(name, "alloc_tagging_slab_alloc_hook"))
+		if (is_profiler(name))
 			start = address;
 		else if (start && address > start && (!end || address < end))
 			end = address;
