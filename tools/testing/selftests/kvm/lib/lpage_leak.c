@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
+#include <glob.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,6 +16,9 @@
 static const char * const sources[] = {
 	"arch/x86/kvm/", "virt/kvm/", "kernel/vhost_task.c:",
 };
+
+/* Caches whose memory may be given to kvfree_rcu(). */
+#define CACHES			"/sys/kernel/slab/kmalloc-*/shrink"
 
 #define MAX_SITES		512
 
@@ -118,6 +122,22 @@ static bool is_gone(const struct lpage_leaks *begin, const struct lpage_leaks *n
 	return gone;
 }
 
+/*
+ * What kvfree_rcu() was given may stay with a CPU until there is more of it, which
+ * may be never.  A cache that is to shrink gives it to RCU at once.
+ */
+static void flush_kvfree_rcu(void)
+{
+	glob_t caches;
+	size_t i;
+
+	if (glob(CACHES, 0, NULL, &caches))
+		return;
+	for (i = 0; i < caches.gl_pathc; i++)
+		param_set(caches.gl_pathv[i], "1");
+	globfree(&caches);
+}
+
 bool lpage_leaks_gone(const struct lpage_leaks *begin)
 {
 	struct lpage_leaks *now = malloc(sizeof(*now));
@@ -131,8 +151,10 @@ bool lpage_leaks_gone(const struct lpage_leaks *begin)
 		late = lpage_now_ms() >= deadline;
 		read_now(now);
 		gone = is_gone(begin, now, late);
-		if (!gone)
+		if (!gone) {
+			flush_kvfree_rcu();
 			usleep(10000);
+		}
 	} while (!gone && !late);
 	free(now);
 	return gone;
