@@ -94,6 +94,12 @@ static struct mutex *gmem_lock(struct gmem_blocks *b, pgoff_t index)
 	return &b->lock[gmem_nr(index) % GMEM_NR_LOCKS];
 }
 
+/* A block is what maps by one large page, which is not 2M with pages of 16K or 64K. */
+static bool gmem_wants_blocks(void)
+{
+	return READ_ONCE(gmem_huge) && PMD_SIZE == SZ_2M;
+}
+
 int kvm_gmem_check_blocks(loff_t size, u64 flags)
 {
 	if (!(flags & GUEST_MEMFD_FLAG_LPAGE))
@@ -102,7 +108,7 @@ int kvm_gmem_check_blocks(loff_t size, u64 flags)
 	if (!IS_ALIGNED(size, PMD_SIZE))
 		return -EINVAL;
 
-	return READ_ONCE(gmem_huge) ? 0 : -EOPNOTSUPP;
+	return gmem_wants_blocks() ? 0 : -EOPNOTSUPP;
 }
 
 int kvm_gmem_init_blocks(struct kvm *kvm, struct inode *inode, u64 flags)
@@ -112,7 +118,7 @@ int kvm_gmem_init_blocks(struct kvm *kvm, struct inode *inode, u64 flags)
 
 	inode->i_private = NULL;
 	if (!(flags & GUEST_MEMFD_FLAG_LPAGE) &&
-	    (!READ_ONCE(gmem_huge) || i_size_read(inode) < PMD_SIZE))
+	    (!gmem_wants_blocks() || i_size_read(inode) < PMD_SIZE))
 		return 0;
 
 	b = kzalloc_obj(*b, GFP_KERNEL_ACCOUNT);
