@@ -35,11 +35,6 @@
  * - Lockless walkers may be in the old table.  It is freed after the TLB flush
  *   and an RCU grace period.
  *
- * - Private memory is not the host's to take away, and guest_memfd's to say what it
- *   is: it may go on in one piece where no child vouches for a part.  Who asks for
- *   it has looked that up before, as a vCPU does that faults, and
- *   mmu_invalidate_seq tells whether it still holds.
- *
  * - The host may be about to take the memory away.  It says so first, through
  *   the mmu_notifier, for the whole of any huge host mapping that it breaks up,
  *   and the children are then zapped under mmu_lock before the host page table
@@ -214,19 +209,29 @@ static bool lpage_is_block(struct lpage_batch *batch, struct tdp_iter *iter,
 	       (spte_to_pfn(scan->any) & ~mask) == batch->private->pfn;
 }
 
-/* What backs private memory has been looked up, as by a vCPU that faults on it. */
-static int lpage_max_level(struct lpage_batch *batch, gfn_t gfn)
+/*
+ * Private memory is not the host's to take away, and guest_memfd's to say what it is:
+ * it may go on in one piece where no child vouches for a part.  Who asks for it has
+ * looked that up before, as a vCPU does that faults, and mmu_invalidate_seq tells
+ * whether it still holds.
+ */
+static int lpage_private_level(struct lpage_batch *batch, gfn_t gfn)
 {
 	struct kvm_page_fault fault = {
 		.is_private = true,
 		.max_level = PG_LEVEL_2M,
+		.pfn = batch->private->pfn,
 	};
 
-	if (!batch->private)
-		return kvm_mmu_max_mapping_level(batch->kvm, NULL, batch->slot, gfn);
-
-	fault.pfn = batch->private->pfn;
 	return kvm_mmu_max_mapping_level(batch->kvm, &fault, batch->slot, gfn);
+}
+
+static int lpage_max_level(struct lpage_batch *batch, gfn_t gfn)
+{
+	if (batch->private)
+		return lpage_private_level(batch, gfn);
+
+	return kvm_mmu_max_mapping_level(batch->kvm, NULL, batch->slot, gfn);
 }
 
 static void lpage_try_promote_spte(struct lpage_batch *batch,
@@ -266,8 +271,12 @@ static void lpage_try_promote_spte(struct lpage_batch *batch,
 		return;
 	}
 
-	if (scan.nr_tables || !kvm_lpage_scan_is_uniform(kvm, &scan, iter->level) ||
-	    !lpage_is_block(batch, iter, &scan)) {
+	if (scan.nr_tables || !kvm_lpage_scan_is_uniform(kvm, &scan, iter->level)) {
+		lpage_count_skip(kvm, iter, KVM_LPAGE_SKIP_MIXED);
+		return;
+	}
+
+	if (!lpage_is_block(batch, iter, &scan)) {
 		lpage_count_skip(kvm, iter, KVM_LPAGE_SKIP_MIXED);
 		return;
 	}
@@ -414,8 +423,8 @@ bool kvm_tdp_mmu_promote_slot(struct kvm *kvm, const struct kvm_memory_slot *slo
 		return false;
 
 	/*
-	 * A logged GFN must stay 4K.  What backs a private GFN is not the host
-	 * mapping that the children vouch for, but slots with guest_memfd cannot
+	 * A logged GFN must stay 4K.  What backs a GFN of guest_memfd is not the
+	 * host mapping that the children vouch for, but slots that have one cannot
 	 * be logged and do not get here.
 	 */
 	if (WARN_ON_ONCE(kvm_slot_dirty_track_enabled(slot) ||
