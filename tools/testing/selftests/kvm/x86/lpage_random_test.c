@@ -334,7 +334,7 @@ static void arena_advise(struct arena *a, u64 first, u64 nr)
 	static const int advice[NR_ARENA_KINDS] = {
 		[ARENA_4K] = MADV_NOHUGEPAGE,
 		[ARENA_THP] = MADV_HUGEPAGE,
-		[ARENA_2M] = MADV_DOFORK,
+		[ARENA_2M] = MADV_NORMAL,
 		[ARENA_1G] = MADV_DONTFORK,
 	};
 
