@@ -201,7 +201,7 @@ static inline u64 make_huge_spte(struct kvm *kvm, u64 small_spte, int level)
 #define LPAGE_EPT_MMU_WRITABLE		BIT_ULL(58)
 #define LPAGE_EPT_SAVED_SHIFT		54
 #define lpage_set_ept_masks(enc)	kvm_mmu_set_ept_masks((enc)->has_ad, (enc)->exec_only)
-#define lpage_save_new_masks(test)				\
+#define lpage_save_exec_masks(test)				\
 do {								\
 	lpage_kunit_save_var(test, shadow_x_mask);		\
 	lpage_kunit_save_var(test, shadow_memtype_mask);	\

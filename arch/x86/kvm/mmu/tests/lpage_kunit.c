@@ -91,7 +91,7 @@ static void save_masks(struct kunit *test)
 
 	for (i = 0; i < ARRAY_SIZE(masks); i++)
 		lpage_kunit_save(test, masks[i], sizeof(*masks[i]));
-	lpage_save_new_masks(test);
+	lpage_save_exec_masks(test);
 	lpage_kunit_save_var(test, enable_mmio_caching);
 	lpage_kunit_save_var(test, nx_huge_pages);
 }

@@ -31,7 +31,7 @@ struct lpage_encoding {
 	u64 c_bit;
 	bool ept;
 	bool has_ad;
-	bool exec_only;
+	bool exec_only;		/* there may be SPTEs without R */
 };
 
 /*
@@ -60,8 +60,8 @@ void lpage_encoding_desc(const struct lpage_encoding *enc, char *desc);
 /* Where an SPTE that tracks accesses keeps R, X and XU. */
 #define LPAGE_EPT_SAVED_SHIFT		52
 
-/* Of what kvm_mmu_reset_all_pte_masks() sets, that which has come or changed. */
-#define lpage_save_new_masks(test)				\
+/* Have what tells who may execute, and whether there are A and D, restored later. */
+#define lpage_save_exec_masks(test)				\
 do {								\
 	lpage_kunit_save_var(test, shadow_xs_mask);		\
 	lpage_kunit_save_var(test, shadow_xu_mask);		\
