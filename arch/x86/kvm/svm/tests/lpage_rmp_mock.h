@@ -9,12 +9,12 @@
 /* That of lpage_rmp.c, for the headers that it includes are included here. */
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
+#include <linux/cacheflush.h>
 #include <linux/kvm_host.h>
 #include <linux/mm.h>
 #include <linux/psp-sev.h>
 #include <linux/uaccess.h>
 
-#include <asm/cacheflush.h>
 #include <asm/sev.h>
 
 #include <kunit/static_stub.h>
