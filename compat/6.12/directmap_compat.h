@@ -8,17 +8,15 @@
 
 #include <asm/pgalloc.h>
 
-/*
- * Mainline keeps account of the kernel's page tables.  6.12 does not, and neither needs one
- * to be zero that is written as a whole.
- */
-static inline pte_t *directmap_compat_alloc(struct mm_struct *mm)
+/* Mainline keeps account of the kernel's page tables, and knows them by a flag. */
+static inline bool directmap_compat_ctor(struct mm_struct *mm, struct ptdesc *table)
 {
-	return (pte_t *)__get_free_page(GFP_KERNEL);
+	return true;
 }
 
-#undef pte_alloc_one_kernel
-#define pte_alloc_one_kernel directmap_compat_alloc
+#define pagetable_pte_ctor directmap_compat_ctor
+
+static inline void ptdesc_set_kernel(struct ptdesc *table) { }
 
 /* Mainline marks what set_memory_4k() splits. */
 #define _PAGE_KERNEL_4K 0

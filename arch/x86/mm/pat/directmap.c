@@ -8,8 +8,8 @@
  * translation.  pgd_lock protects the counts of /proc/meminfo.
  *
  * Entries are large pages of present memory, and page tables are allocated by this file or
- * by split_large_page(), both by pte_alloc_one_kernel().  What set_memory_4k() has marked
- * stays 4K; nobody else collapses the direct map, as set_memory_rox() has other addresses.
+ * by split_large_page(), as kernel page tables both.  What set_memory_4k() has marked stays
+ * 4K; nobody else collapses the direct map, as set_memory_rox() has other addresses.
  */
 #include <linux/memory_hotplug.h>
 #include <linux/rcupdate.h>
@@ -181,15 +181,30 @@ static int direct_map_missing(unsigned long addr, unsigned long end)
 	return missing;
 }
 
+/* As pte_alloc_one_kernel(), but not zeroed: direct_map_fill() writes all of it. */
+static struct ptdesc *direct_map_alloc_table(void)
+{
+	struct ptdesc *table = pagetable_alloc(GFP_PGTABLE_KERNEL & ~__GFP_ZERO, 0);
+
+	if (!table)
+		return NULL;
+	if (!pagetable_pte_ctor(&init_mm, table)) {
+		pagetable_free(table);
+		return NULL;
+	}
+	ptdesc_set_kernel(table);
+	return table;
+}
+
 static int direct_map_alloc_tables(struct list_head *tables, int nr)
 {
-	pte_t *table;
+	struct ptdesc *table;
 
 	while (nr--) {
-		table = pte_alloc_one_kernel(&init_mm);
+		table = direct_map_alloc_table();
 		if (!table)
 			return -ENOMEM;
-		list_add(&virt_to_page(table)->lru, tables);
+		list_add(&ptdesc_page(table)->lru, tables);
 	}
 
 	return 0;
